@@ -1,0 +1,54 @@
+"""Where checkpoints are: built-in names, folders, and the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BUILT_IN = Path(__file__).parent / "models"
+DEFAULT = "flextok-mini"
+
+
+class NotFound(ValueError):
+    """No checkpoint under that name, with what was tried."""
+
+
+def built_in_names() -> list[str]:
+    return sorted(path.name for path in BUILT_IN.glob("*") if (path / "config.json").is_file())
+
+
+def find(name: str | Path | None, weights: str = "model.safetensors") -> Path:
+    """A built-in name, a folder, or a Hub id ('owner/name') -> the folder that holds it; None: the default."""
+    text = str(name) if name is not None else DEFAULT
+    if text in built_in_names():
+        return BUILT_IN / text
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise NotFound(f"{path} is a file, not a checkpoint folder: give the folder that holds config.json")
+    owner, slash, rest = text.partition("/")
+    if not slash or "/" in rest or not rest or owner in ("", ".", "..", "~"):
+        raise NotFound(
+            f"no checkpoint {text!r}: not a folder, not a built-in name ({', '.join(built_in_names()) or 'none'})"
+        )
+    return _download(text, weights)
+
+
+def _download(repo: str, weights: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(repo, allow_patterns=["config.json", weights, "README.md"]))
+    except (RepositoryNotFoundError, HFValidationError):
+        raise NotFound(f"no checkpoint {repo!r}: not a folder here, and no such repository on the Hub") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NotFound(
+            f"no folder {repo!r} here, and the Hub could not be reached ({reason}): check path or network"
+        ) from None

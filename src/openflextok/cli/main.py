@@ -1,0 +1,33 @@
+"""The command's entry point: sub-commands and how their errors look."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+
+app = cyclopts.App(
+    name="openflextok",
+    help="Images to 1..N ordered tokens, and back from any prefix: train, encode, decode, reconstruct.",
+    version=lambda: __import__("importlib.metadata").metadata.version("openflextok"),
+)
+app.command(
+    "openflextok.cli.reconstruct:demo",
+    name="demo",
+    help="Rebuild photos from 1, 2, 4, ... tokens in one labelled picture (offline).",
+)
+app.command("openflextok.cli.tokens:encode", name="encode", help="Images to a token file.")
+app.command("openflextok.cli.tokens:decode", name="decode", help="A token file back to images, from any length.")
+app.command("openflextok.cli.reconstruct:reconstruct", name="reconstruct", help="Encode and decode images.")
+app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
+app.command("openflextok.cli.info:info", name="info", help="What a checkpoint is.")
+app.command("openflextok.cli.data:app", name="data", help="Check and fetch training images.")
+
+
+def main() -> None:
+    """Run the command; expected errors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
+        print(f"openflextok: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,71 @@
+"""`openflextok train`: run a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def train(
+    recipe: str,
+    /,
+    *,
+    data: str,
+    out: Path,
+    heldout: str = "",
+    max_minutes: float = float("inf"),
+    settings: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
+) -> None:
+    """Train a recipe; started again with the same command, it goes on where the last checkpoint is.
+
+    Under `torchrun`, every process takes its share of each batch.
+
+    Parameters
+    ----------
+    recipe
+        A recipe's name: toy, flextok-mini, flextok-one-gpu, flextok-d12-d12, flextok-d18-d18, flextok-d18-d28,
+        kl-f8-mini, kl-f8.
+    data
+        Training images: a folder, tar shards, a Hugging Face dataset or a built-in set (docs/data.md).
+    out
+        Folder of the run: checkpoints, `model` (for use), previews, logs.
+    heldout
+        Images for the previews; the first training images if not given.
+    max_minutes
+        Save and stop after this many minutes.
+    settings
+        A change to the recipe, as train.steps=100; may be repeated.
+    """
+    import dataclasses
+    import logging
+
+    import torch
+    from rich.logging import RichHandler
+
+    from openflextok.cli.progress import TrainingBar
+    from openflextok.config import with_settings
+    from openflextok.data.sources import open_source
+    from openflextok.recipes import recipe as find_recipe
+    from openflextok.train.build import build_objective
+    from openflextok.train.loop import Trainer
+    from openflextok.train.parallel import world as processes
+    from openflextok.train.preview import first_images
+
+    chosen = with_settings(find_recipe(recipe), settings or ())
+    chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, source=data, heldout=heldout))
+    with processes() as world:
+        logging.basicConfig(
+            level=logging.INFO if world.leads else logging.WARNING, handlers=[RichHandler()], format="%(message)s"
+        )
+        torch.manual_seed(chosen.train.seed)
+        objective = build_objective(chosen, world.device)
+        source = open_source(chosen.data.source)
+        shown = open_source(chosen.data.heldout) if chosen.data.heldout else source
+        preview = first_images(shown, chosen.train.preview_images, chosen.data.image_size).to(world.device)
+        with TrainingBar(chosen.train.steps, visible=world.leads) as bar:
+            trainer = Trainer(chosen, objective, source, preview, out, world, bar.update)
+            counters = trainer.run(max_minutes)
+        if world.leads:
+            print(f"{counters.step} of {chosen.train.steps} steps; model in {out / 'model'}")

@@ -1,0 +1,350 @@
+"""Configurations: frozen dataclasses, data only, and their strict reading and writing.
+
+Only swap points have one. In JSON a part is an object with a "type" (the class name without "Config"); unknown types
+and unknown entries are refused, with the nearest known name. Nothing here can name code to run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read, with the reason and the allowed values."""
+
+
+@dataclass(frozen=True)
+class PixelsConfig:
+    """The images themselves as latents."""
+
+    scale: float = 1.0
+    """Latents are pixels in [-1, 1] times this."""
+
+
+@dataclass(frozen=True)
+class AutoencoderKLConfig:
+    """A KL autoencoder with the structure and the names of diffusers' `AutoencoderKL`."""
+
+    latent_channels: int = 16
+    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
+    """Width per resolution; each but the last halves the resolution."""
+    layers_per_block: int = 2
+    norm_num_groups: int = 32
+    scaling_factor: float = 1.0
+    """Latents are (posterior mean - shift_factor) times this."""
+    shift_factor: float = 0.0
+    mid_block_add_attention: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups")
+        if not self.scaling_factor:
+            raise ConfigError("scaling_factor is 0: it must be another number, as latents are divided by it")
+        for width in self.block_out_channels:
+            if width % self.norm_num_groups:
+                raise ConfigError(
+                    f"block_out_channels {width} is not a multiple of norm_num_groups {self.norm_num_groups}"
+                )
+
+
+@dataclass(frozen=True)
+class RegisterViTConfig:
+    """A ViT over latent patches with causally ordered register tokens."""
+
+    channels: int
+    """Latent channels."""
+    patch_size: int
+    """Latents per patch, along one side."""
+    width: int
+    depth: int
+    grid: tuple[int, int]
+    """Rows and columns of the position table, in patches."""
+    num_registers: int
+    slot_dim: int = 6
+    """Dimensions of each register's output; the quantizer's."""
+    head_dim: int = 64
+    positions: Literal["sincos", "learned"] = "sincos"
+    interpolate_positions: bool = False
+    """Stretch the position table to larger grids, instead of refusing them."""
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self, "channels", "patch_size", "width", "depth", "grid", "num_registers", "slot_dim", "head_dim"
+        )
+        _check_width(self.width, self.head_dim)
+
+
+@dataclass(frozen=True)
+class FSQConfig:
+    """Finite scalar quantization."""
+
+    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+
+    def __post_init__(self) -> None:
+        if not self.levels or min(self.levels) < 2:
+            raise ConfigError(f"FSQ levels {self.levels} must each be at least 2")
+
+
+@dataclass(frozen=True)
+class FullConfig:
+    """Every sample keeps all tokens."""
+
+
+@dataclass(frozen=True)
+class UniformChoiceConfig:
+    """Nested dropout: each sample keeps a number of tokens drawn uniformly from `choices`."""
+
+    choices: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.choices or min(self.choices) < 1:
+            raise ConfigError(f"length choices {self.choices} must each be at least 1")
+
+
+@dataclass(frozen=True)
+class UniformConfig:
+    """Training times uniform in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class LogitNormalConfig:
+    """Training times sigmoid(mean + std * normal)."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModeConfig:
+    """Training times by Stable Diffusion 3's mode sampling."""
+
+    scale: float = 0.25
+
+
+@dataclass(frozen=True)
+class FlowDecoderConfig:
+    """A two-stream transformer with adaLN-zero that predicts the velocity of a rectified flow."""
+
+    channels: int
+    patch_size: int
+    width: int
+    depth: int
+    grid: tuple[int, int]
+    num_tokens: int
+    token_dim: int = 6
+    head_dim: int = 64
+    positions: Literal["sincos", "learned"] = "sincos"
+    interpolate_positions: bool = False
+    absence: Literal["mask", "remove"] = "mask"
+    """How a dropped token is shown: one learned mask token in its place, or removed from the sequence."""
+    null_probability: float = 0.1
+    """Share of training samples that see the null condition, for guidance."""
+    zero_null: bool = False
+    """The null condition is the zero vector instead of a learned one."""
+    max_timestep: float = 1.0
+    timesteps: UniformConfig | LogitNormalConfig | ModeConfig = field(default_factory=ModeConfig)
+    guidance: str | None = "apg:7.5"
+    """Kind and scale that `decode` uses when nothing is said; a bare number given there keeps the kind."""
+    feature_block: int = 2
+    """The block (from 1) whose patch features alignment terms see."""
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "channels", "patch_size", "width", "depth", "grid", "num_tokens", "token_dim", "head_dim")
+        _check_width(self.width, self.head_dim)
+        if not 0 <= self.null_probability <= 1:
+            raise ConfigError(f"null_probability {self.null_probability} is not a probability (0..1)")
+        if not 1 <= self.feature_block <= self.depth:
+            raise ConfigError(f"feature_block {self.feature_block} is not a block of this decoder (1..{self.depth})")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """A whole tokenizer: one choice per swap point."""
+
+    image_size: tuple[int, int]
+    """Native height and width in pixels; images are cropped to it when given as PIL."""
+    space: PixelsConfig | AutoencoderKLConfig
+    encoder: RegisterViTConfig
+    quantizer: FSQConfig
+    lengths: FullConfig | UniformChoiceConfig
+    decoder: FlowDecoderConfig
+
+    def __post_init__(self) -> None:
+        vae = self.space if isinstance(self.space, AutoencoderKLConfig) else None
+        channels = vae.latent_channels if vae else 3
+        unit = (2 ** (len(vae.block_out_channels) - 1) if vae else 1) * self.encoder.patch_size
+        if min(self.image_size) < unit or any(side % unit for side in self.image_size):
+            raise ConfigError(f"image_size {self.image_size} must be multiples of {unit}, at least {unit}")
+        if not self.encoder.channels == self.decoder.channels == channels:
+            found = f"encoder {self.encoder.channels}, decoder {self.decoder.channels}"
+            raise ConfigError(f"channels of {found} must both be the {channels} latent channels of the space")
+        if self.encoder.slot_dim != len(self.quantizer.levels):
+            raise ConfigError(
+                f"encoder slot_dim {self.encoder.slot_dim} != {len(self.quantizer.levels)} quantizer levels"
+            )
+        if self.decoder.token_dim != len(self.quantizer.levels):
+            raise ConfigError(
+                f"decoder token_dim {self.decoder.token_dim} != {len(self.quantizer.levels)} quantizer levels"
+            )
+        if self.encoder.num_registers != self.decoder.num_tokens:
+            raise ConfigError(f"{self.encoder.num_registers} registers but {self.decoder.num_tokens} decoder tokens")
+        if isinstance(self.lengths, UniformChoiceConfig) and max(self.lengths.choices) > self.decoder.num_tokens:
+            raise ConfigError(f"length choice {max(self.lengths.choices)} exceeds the {self.decoder.num_tokens} tokens")
+
+
+def _check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if min(value if isinstance(value, tuple) else (value,), default=0) < 1:
+            raise ConfigError(f"{name} {value} of {type_name(type(config))} must be at least 1")
+
+
+def _check_width(width: int, head_dim: int) -> None:
+    if width % head_dim:
+        raise ConfigError(f"width {width} is not a multiple of head_dim {head_dim}")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """' (did you mean X?)' or the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def type_name(cls: type) -> str:
+    return cls.__name__.removesuffix("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass -> plain JSON data, each part with its "type"."""
+    data: dict[str, Any] = {"type": type_name(type(config))}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        data[f.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+    return data
+
+
+def from_dict(cls: type[T], data: Any, where: str = "config") -> T:
+    """JSON data -> a config of class `cls`; ConfigError names the entry, the value and what is allowed."""
+    return _read(cls, data, where)
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _read_union(typing.get_args(kind), value, where)
+    if is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), value, where)
+    if origin is Literal:
+        return _expect(value in typing.get_args(kind), value, where, f"one of {list(typing.get_args(kind))}")
+    if origin is tuple:
+        _expect(isinstance(value, (list, tuple)), value, where, "a list")
+        inner = typing.get_args(kind)
+        if inner[-1] is not Ellipsis:
+            _expect(len(value) == len(inner), value, where, f"{len(inner)} entries")
+        return tuple(_read(inner[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if kind is type(None):
+        return _expect(value is None, value, where, "null")
+    if kind is float:
+        value = _number(value)
+        _expect(isinstance(value, (int, float)) and not isinstance(value, bool), value, where, "a number")
+        return float(value)
+    if kind is int:
+        return _expect(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
+    return _expect(isinstance(value, kind), value, where, kind.__name__)
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 6e-4 as text; take such text as the number that it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _expect(good: bool, value: Any, where: str, allowed: str) -> Any:
+    if not good:
+        raise ConfigError(f"{where}: {value!r} is not {allowed}")
+    return value
+
+
+def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    parts = {type_name(kind): kind for kind in kinds if is_dataclass(kind)}
+    if isinstance(value, dict) and parts:
+        name = value.get("type")
+        if name not in parts:
+            raise ConfigError(f"{where}: unknown type {name!r}{nearest(str(name), parts)}")
+        return _read(parts[name], value, where)
+    reasons = []
+    for kind in kinds:
+        try:
+            return _read(kind, value, where)
+        except ConfigError as error:
+            reasons.append(str(error))
+    raise ConfigError("; or ".join(reasons))
+
+
+def _read_dataclass(cls: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: {value!r} is not an object describing a {type_name(cls)}")
+    if value.get("type", type_name(cls)) != type_name(cls):
+        raise ConfigError(f"{where}: unknown type {value['type']!r}; known: {type_name(cls)}")
+    kinds = typing.get_type_hints(cls)
+    known = {f.name: f for f in fields(cls)}
+    for name in value:
+        if name != "type" and name not in known:
+            raise ConfigError(f"{where}: unknown entry {name!r}{nearest(name, known)}")
+    for name, f in known.items():
+        if name not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}: entry {name!r} is missing")
+    inside = f"{where}." if where else ""
+    return cls(**{name: _read(kinds[name], item, inside + name) for name, item in value.items() if name != "type"})
+
+
+def with_settings(config: T, settings: typing.Iterable[str]) -> T:
+    """Apply 'train.steps=100' style settings to a (nested) config; values are YAML; unknown paths name the nearest.
+
+    All are applied before anything is checked, so that entries that must agree can be set together.
+    """
+    data = to_dict(config)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"cannot read setting {setting!r}: write path=value, as in train.steps=100")
+        _set(data, path, _value(setting, text))
+    return from_dict(type(config), data, "")
+
+
+def _value(setting: str, text: str) -> Any:
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"cannot read setting {setting!r}: the value is not YAML; quote it, or write [1, 2] or null"
+        ) from None
+    try:
+        return float(value) if isinstance(value, str) else value  # YAML 1.1 takes 1e-3 for a text
+    except ValueError:
+        return value
+
+
+def _set(data: Any, path: str, value: Any) -> None:
+    names = path.split(".")
+    for depth, name in enumerate(names, start=1):
+        if not isinstance(data, dict):
+            raise ConfigError(f"cannot set {path!r}: {name!r} is inside a plain value")
+        if name not in data:
+            raise ConfigError(f"cannot set {path!r}: unknown entry {name!r}{nearest(name, data.keys() - {'type'})}")
+        if depth == len(names):
+            data[name] = value
+        data = data[name]

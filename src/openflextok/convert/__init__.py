@@ -1,0 +1,1 @@
+"""Foreign checkpoints and networks: their names live here only."""

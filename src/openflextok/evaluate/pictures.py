@@ -1,0 +1,30 @@
+"""Labelled grids of pictures, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+GAP = 4
+
+
+def picture_grid(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
+    """Columns of pictures, each under its label (which may have several lines), on white."""
+    font = ImageFont.load_default(size=12)
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    boxes = [draw.multiline_textbbox((0, 0), label, font=font) for label, _ in columns]
+    header = GAP + round(max(box[3] for box in boxes))
+    widths = [max(pictures[0].width, round(box[2])) + GAP for box, (_, pictures) in zip(boxes, columns, strict=True)]
+    heights = [max(row) for row in zip(*([p.height for p in pictures] for _, pictures in columns), strict=True)]
+    canvas = Image.new("RGB", (GAP + sum(widths), header + GAP + sum(heights) + GAP * len(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    left = GAP
+    for width, (label, pictures) in zip(widths, columns, strict=True):
+        draw.multiline_text((left, 0), label, fill="black", font=font)
+        top = header + GAP
+        for height, picture in zip(heights, pictures, strict=True):
+            canvas.paste(picture, (left, top))
+            top += height + GAP
+        left += width
+    return canvas

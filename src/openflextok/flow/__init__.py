@@ -1,0 +1,1 @@
+"""Rectified flow: the path between noise and latents, its solvers and its guidance."""

@@ -1,0 +1,74 @@
+"""The swap points of a tokenizer: five abstract parts and the objective that a trainer sees.
+
+    images -> LatentSpace -> latents -> Encoder -> Slots -> Quantizer -> LengthPolicy -> Tokens -> Decoder -> latents
+
+Shape suffixes: B batch, N tokens, D token dimension, C channels, H x W pixels or latents.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from openflextok.types import Draws, Losses, Quantized, Slots, Tokens
+
+
+class LatentSpace(nn.Module, ABC):
+    """A frozen space in which the tokenizer works: pixels, or the latents of an autoencoder."""
+
+    channels: int  # of the latents
+    downsample: int  # pixels per latent, along one side
+
+    @abstractmethod
+    def encode(self, images_BCHW: Tensor, posterior: str | Tensor = "mean") -> Tensor:
+        """Images in [-1, 1] -> latents of about unit variance."""
+
+    @abstractmethod
+    def decode(self, latents_BCHW: Tensor) -> Tensor:
+        """Latents -> images, nominally in [-1, 1], not clamped."""
+
+
+class Encoder(nn.Module, ABC):
+    """Latents -> one vector per register."""
+
+    num_registers: int
+
+    @abstractmethod
+    def forward(self, latents_BCHW: Tensor) -> Slots: ...
+
+
+class Quantizer(nn.Module, ABC):
+    """Slots -> values from a finite set, with their ids."""
+
+    bits_per_token: float
+    codebook_size: int
+
+    @abstractmethod
+    def forward(self, z_BND: Tensor) -> Quantized: ...
+
+    @abstractmethod
+    def lookup(self, ids_BN: Tensor) -> Tensor:
+        """Ids -> values (B, N, D)."""
+
+
+class LengthPolicy(ABC):
+    """Which tokens exist in training."""
+
+    @abstractmethod
+    def __call__(self, slots: Slots, draws: Draws) -> Tensor:
+        """-> keep (B, N), True on a prefix."""
+
+
+class Decoder(nn.Module, ABC):
+    """Tokens -> latents; owns its training target and its way to generate."""
+
+    num_tokens: int
+
+    @abstractmethod
+    def losses(self, tokens: Tokens, latents_BCHW: Tensor, draws: Draws) -> Losses: ...
+
+    @abstractmethod
+    def decode(self, tokens: Tokens, *, noise_BCHW: Tensor, **options: Any) -> Tensor:
+        """-> latents (B, C, h, w) of the shape of `noise_BCHW`."""

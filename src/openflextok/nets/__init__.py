@@ -1,0 +1,1 @@
+"""Networks: transformer blocks, the register encoder, the flow decoder."""

@@ -1,0 +1,84 @@
+"""Multi-head self-attention with QK-norm; the backend is chosen at run time.
+
+Shape suffixes: B batch, L sequence, D width, H heads, E head dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """LayerNorm over the last dimension without parameters, computed in float32; keeps the dtype."""
+    return F.layer_norm(x.float(), x.shape[-1:], eps=1e-6).to(x.dtype)
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+
+
+def flex(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """flex_attention; compile the model around it for speed. Forward only on the CPU."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    if mask is None:
+        return _tensor(flex_attention(q, k, v, scale=scale))
+    full_mask = mask.expand(*torch.broadcast_shapes(mask.shape, (1, 1, q.shape[-2], k.shape[-2])))
+    per_sample = full_mask.shape[0] > 1
+
+    def allowed(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return full_mask[b if per_sample else 0, 0, i, j]
+
+    block_mask = create_block_mask(
+        allowed, q.shape[0] if per_sample else None, None, q.shape[-2], k.shape[-2], device=str(q.device)
+    )
+    return _tensor(flex_attention(q, k, v, block_mask=block_mask, scale=scale))
+
+
+def _tensor(value: object) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value
+
+
+BACKENDS: dict[str, AttentionFunction] = {"sdpa": sdpa, "flex": flex}
+_backend: list[AttentionFunction] = [sdpa]
+
+
+@contextmanager
+def attention_backend(name: Literal["sdpa", "flex"]) -> Iterator[None]:
+    """Run every attention inside this context with the named backend ("sdpa" is the default)."""
+    if name not in BACKENDS:
+        raise ValueError(f"unknown attention backend {name!r}: give one of {', '.join(BACKENDS)}")
+    _backend.append(BACKENDS[name])
+    try:
+        yield
+    finally:
+        _backend.pop()
+
+
+class Attention(nn.Module):
+    """Self-attention without biases; queries and keys are normalised per head, scores scaled by 8 / head_dim."""
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` is boolean and broadcasts to (B, 1, L, L); True where row may look at column."""
+        B, L, D = x_BLD.shape
+        q, k, v = (
+            self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim).permute(2, 0, 3, 1, 4)
+        )  # (B, H, L, E)
+        q, k = layer_norm(q), layer_norm(k)
+        y_BHLE = _backend[-1](q, k, v, mask, 8 / self.head_dim)
+        return self.out(y_BHLE.transpose(1, 2).reshape(B, L, D))

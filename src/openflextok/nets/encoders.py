@@ -1,0 +1,56 @@
+"""Encoders: latents to slots.
+
+Shape suffixes: B batch, P patches, N registers, L = P + N, D width, C channels, H x W latents.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from openflextok.config import RegisterViTConfig
+from openflextok.interfaces import Encoder
+from openflextok.nets.attention import layer_norm
+from openflextok.nets.checkpointing import run_block
+from openflextok.nets.patches import PatchEmbedding
+from openflextok.nets.transformer import Block, init_linear, zero_linear
+from openflextok.types import Slots
+
+
+def register_mask(patches: int, registers: int, device: torch.device) -> Tensor:
+    """(L, L), True where row may look at column: patches see patches, register i sees all patches and registers <= i."""
+    mask_LL = torch.ones(patches + registers, patches + registers, dtype=torch.bool, device=device).tril()
+    mask_LL[:, :patches] = True
+    return mask_LL
+
+
+class RegisterViT(Encoder):
+    """A ViT whose appended registers, causally ordered, become the slots (FlexTok, arXiv 2502.13967).
+
+    latents -> patches + positions -> [patches, registers] -> blocks -> registers -> norm -> Linear -> slots
+    """
+
+    def __init__(self, config: RegisterViTConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.num_registers = c.num_registers
+        self.patches = PatchEmbedding(c.channels, c.patch_size, c.width, c.grid, c.positions, c.interpolate_positions)
+        self.registers = nn.Parameter(torch.empty(c.num_registers, c.width))
+        self.blocks = nn.ModuleList(Block(c.width, c.head_dim) for _ in range(c.depth))
+        self.head = nn.Linear(c.width, c.slot_dim)
+        self.checkpoint_blocks = False
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.registers, std=0.02)
+        init_linear(self, self.config.depth)
+        zero_linear(self.head)
+
+    def forward(self, latents_BCHW: Tensor) -> Slots:
+        x_BPD = self.patches(latents_BCHW)
+        B, P, _ = x_BPD.shape
+        x_BLD = torch.cat([x_BPD, self.registers.to(x_BPD.dtype).expand(B, -1, -1)], dim=1)
+        mask_LL = register_mask(P, self.num_registers, x_BLD.device)
+        for block in self.blocks:
+            x_BLD = run_block(block, x_BLD, mask_LL, checkpoint=self.checkpoint_blocks)
+        return Slots(self.head(layer_norm(x_BLD[:, P:])))

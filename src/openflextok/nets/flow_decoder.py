@@ -1,0 +1,177 @@
+"""The rectified-flow decoder: tokens condition a two-stream transformer that predicts velocities of latents.
+
+Shape suffixes: B batch, P patches, N tokens, L = P + N, D width, C channels, H x W latents, S solver steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from openflextok.config import FlowDecoderConfig
+from openflextok.flow.guidance import Guidance, resolve_guidance
+from openflextok.flow.path import SAMPLERS, sample_path
+from openflextok.flow.sampler import Euler, Solver, time_grid
+from openflextok.interfaces import Decoder
+from openflextok.nets.absence import FORMS, key_mask
+from openflextok.nets.attention import layer_norm
+from openflextok.nets.checkpointing import run_block
+from openflextok.nets.patches import PatchEmbedding, unpatchify
+from openflextok.nets.transformer import TimeEmbedding, TwoStreamBlock, init_linear, zero_linear
+from openflextok.types import Draws, Losses, Tokens
+
+
+class FlowDecoder(Decoder):
+    """Two-stream transformer with adaLN-zero over [noised patches, tokens] (FlexTok, arXiv 2502.13967).
+
+    tokens -> Linear + 1D positions -> absent ones: mask token, or removed -> registers --+
+    x_t -> patches + 2D positions ----------------------------------------------------- [patches, registers]
+    t -> sinusoids -> MLP -> adaLN numbers per block and stream -------------------------> blocks -> velocity
+    """
+
+    def __init__(self, config: FlowDecoderConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.num_tokens = c.num_tokens
+        self.tokens = nn.Linear(c.token_dim, c.width)
+        self.token_positions = nn.Parameter(torch.empty(c.num_tokens, c.width))
+        self.mask_token = nn.Parameter(torch.empty(c.width))
+        self.null_token = nn.Parameter(torch.empty(c.width), requires_grad=not c.zero_null)
+        self.patches = PatchEmbedding(c.channels, c.patch_size, c.width, c.grid, c.positions, c.interpolate_positions)
+        self.time = TimeEmbedding(c.width, c.max_timestep)
+        self.blocks = nn.ModuleList(TwoStreamBlock(c.width, c.head_dim) for _ in range(c.depth))
+        self.head_modulation = nn.Linear(c.width, 2 * c.width)
+        self.head = nn.Linear(c.width, c.channels * c.patch_size**2)
+        self.sample_times = SAMPLERS[type(c.timesteps)](c.timesteps)
+        self.checkpoint_blocks = False
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init_linear(self, self.config.depth)
+        for parameter in (self.token_positions, self.mask_token, self.null_token):
+            nn.init.trunc_normal_(parameter, std=0.02)
+        if self.config.zero_null:
+            nn.init.zeros_(self.null_token)
+        for block in self.blocks:
+            assert isinstance(block, TwoStreamBlock)
+            zero_linear(block.modulation)
+        zero_linear(self.head_modulation)
+        zero_linear(self.head)
+
+    # -- conditions that do not depend on time ------------------------------------------------------------------
+
+    def embed_tokens(self, values_BND: Tensor) -> Tensor:
+        """Token values (B, n, token_dim) -> registers (B, n, D), with their 1D positions."""
+        n = values_BND.shape[1]
+        return self.tokens(values_BND.to(self.tokens.weight.dtype)) + self.token_positions[:n]
+
+    def modulations(self, t_B: Tensor) -> tuple[list[Tensor], Tensor]:
+        """All that depends on time: per block (B, 6, 2, D), and the head's (B, 2, D)."""
+        silu_temb_BD = F.silu(self.time(t_B))
+        head = self.head_modulation(silu_temb_BD).unflatten(-1, (2, -1))
+        return [block.modulate(silu_temb_BD) for block in self.blocks], head  # pyright: ignore
+
+    # -- the network --------------------------------------------------------------------------------------------
+
+    def velocity(
+        self,
+        x_BPD: Tensor,
+        registers_BND: Tensor,
+        modulations: tuple[list[Tensor], Tensor],
+        grid: tuple[int, int],
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Embedded patches, registers and adaLN numbers -> velocity (B, C, H, W), and the early patch features."""
+        P = x_BPD.shape[1]
+        x_BLD = torch.cat([x_BPD, registers_BND.to(x_BPD.dtype)], dim=1)
+        features_BPD = x_BPD
+        blocks, head_B2D = modulations
+        for depth, (block, modulation) in enumerate(zip(self.blocks, blocks, strict=True), start=1):
+            x_BLD = run_block(block, x_BLD, P, modulation, mask, checkpoint=self.checkpoint_blocks)
+            if depth == self.config.feature_block:
+                features_BPD = x_BLD[:, :P]
+        shift, scale = head_B2D.to(x_BLD.dtype).unbind(1)
+        x_BPD = torch.addcmul(shift[:, None], layer_norm(x_BLD[:, :P]), 1 + scale[:, None])
+        return unpatchify(self.head(x_BPD), self.config.patch_size, grid), features_BPD
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def losses(self, tokens: Tokens, latents_BCHW: Tensor, draws: Draws) -> Losses:
+        """Mean squared error between predicted and true velocity at one random time per sample."""
+        path = sample_path(latents_BCHW, draws.normal(*latents_BCHW.shape[1:]), self.sample_times(draws))
+        null_B = draws.uniform() < self.config.null_probability
+        registers_BND, exists_BN = FORMS[self.config.absence].batch(
+            self.embed_tokens(tokens.values_BND), tokens.keep_BN, self.mask_token, self.num_tokens
+        )
+        registers_BND = torch.where(null_B[:, None, None], self.null_token.to(registers_BND.dtype), registers_BND)
+        x_BPD = self.patches(path.x_t_BCHW)
+        velocity_BCHW, features_BPD = self.velocity(
+            x_BPD,
+            registers_BND,
+            self.modulations(path.t_B),
+            self.patches.grid(latents_BCHW),
+            key_mask(exists_BN, x_BPD.shape[1]),
+        )
+        loss = F.mse_loss(velocity_BCHW.float(), path.velocity_BCHW)
+        return Losses({"flow": loss}, features_BPD=features_BPD)
+
+    # -- generation ---------------------------------------------------------------------------------------------
+
+    def decode(
+        self,
+        tokens: Tokens,
+        *,
+        noise_BCHW: Tensor,
+        steps: int = 25,
+        guidance: Guidance | float | str | None = "default",
+        solver: Solver = Euler(),  # noqa: B008  (a frozen value)
+        absence: str | None = None,
+        **unknown: Any,
+    ) -> Tensor:
+        """Solve the flow from noise; conditional and unconditional velocities come from one batch."""
+        if unknown:
+            raise TypeError(f"unknown decode options {sorted(unknown)}: give steps, guidance, solver, absence")
+        guide = resolve_guidance(guidance, self.config.guidance)
+        form = absence or self.config.absence
+        if form not in FORMS:
+            raise ValueError(f"unknown absence {form!r}: give one of {', '.join(FORMS)}")
+        grid = self.patches.grid(noise_BCHW)
+        times_S = time_grid(steps).to(noise_BCHW.device)
+        blocks_S, head_S = self.modulations(times_S)
+        modulations = [([block[i : i + 1] for block in blocks_S], head_S[i : i + 1]) for i in range(steps)]
+        registers_BND = self.embed_tokens(tokens.values_BND)
+        result_BCHW = torch.empty_like(noise_BCHW)
+        for rows, kept_BND in FORMS[form].groups(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
+            result_BCHW[rows] = self._solve(kept_BND, noise_BCHW[rows], modulations, grid, guide, solver)
+        return result_BCHW
+
+    def _solve(
+        self,
+        registers_BND: Tensor,
+        noise_BCHW: Tensor,
+        modulations: Sequence[tuple[list[Tensor], Tensor]],
+        grid: tuple[int, int],
+        guide: Guidance | None,
+        solver: Solver,
+    ) -> Tensor:
+        def conditional(x_BCHW: Tensor, i: int) -> Tensor:
+            return self.velocity(self._embed(x_BCHW), registers_BND, modulations[i], grid)[0].to(x_BCHW.dtype)
+
+        if guide is None:
+            return solver(conditional, noise_BCHW, len(modulations))
+        combine = guide.start()
+        both_BND = torch.cat([registers_BND, self.null_token.to(registers_BND.dtype).expand_as(registers_BND)])
+
+        def guided(x_BCHW: Tensor, i: int) -> Tensor:
+            x_BPD = self._embed(x_BCHW).repeat(2, 1, 1)
+            velocity = self.velocity(x_BPD, both_BND, modulations[i], grid)[0].to(x_BCHW.dtype)
+            return combine(*velocity.chunk(2))
+
+        return solver(guided, noise_BCHW, len(modulations))
+
+    def _embed(self, x_BCHW: Tensor) -> Tensor:
+        return self.patches(x_BCHW.to(self.head.weight.dtype))

@@ -1,0 +1,85 @@
+"""Patches and their positions.
+
+Shape suffixes: B batch, C channels, H x W latents, P patches, D width, h x w patch grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def patchify(x_BCHW: Tensor, size: int) -> Tensor:
+    """(B, C, H, W) -> (B, P, size * size * C), patches row by row, channel fastest inside a patch."""
+    B, C, H, W = x_BCHW.shape
+    x = x_BCHW.view(B, C, H // size, size, W // size, size).permute(0, 2, 4, 3, 5, 1)
+    return x.reshape(B, (H // size) * (W // size), size * size * C)
+
+
+def unpatchify(x_BPK: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
+    """The inverse of `patchify` for a grid of (rows, columns)."""
+    B, _, K = x_BPK.shape
+    h, w = grid
+    x = x_BPK.view(B, h, w, size, size, K // size**2).permute(0, 5, 1, 3, 2, 4)
+    return x.reshape(B, K // size**2, h * size, w * size)
+
+
+def sincos_table(grid: tuple[int, int], width: int, temperature: float = 10_000.0) -> Tensor:
+    """(1, D, h, w): a quarter each of sin and cos of one axis, then of the other (as in the released weights)."""
+    h, w = grid
+    quarter = width // 4
+    omega = 1 / temperature ** (torch.arange(quarter, dtype=torch.float32) / quarter)
+    first, second = torch.meshgrid(torch.arange(w).float(), torch.arange(h).float(), indexing="ij")
+    a, b = first.flatten()[:, None] * omega, second.flatten()[:, None] * omega
+    return (
+        torch.cat([a.sin(), a.cos(), b.sin(), b.cos()], dim=1).reshape(h, w, width).permute(2, 0, 1)[None].contiguous()
+    )
+
+
+def _sincos(grid: tuple[int, int], width: int) -> nn.Parameter:
+    return nn.Parameter(sincos_table(grid, width), requires_grad=False)
+
+
+def _learned(grid: tuple[int, int], width: int) -> nn.Parameter:
+    return nn.Parameter(0.02 * torch.randn(1, width, *grid))
+
+
+POSITIONS: dict[str, Callable[[tuple[int, int], int], nn.Parameter]] = {"sincos": _sincos, "learned": _learned}
+
+
+class PatchEmbedding(nn.Module):
+    """Latents -> patches -> Linear to the width, plus the (cropped or stretched) 2D position table."""
+
+    def __init__(
+        self, channels: int, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool
+    ) -> None:
+        super().__init__()
+        self.patch_size, self.interpolate = patch_size, interpolate
+        self.projection = nn.Linear(channels * patch_size**2, width)
+        self.positions = POSITIONS[positions](grid, width)  # (1, D, h, w)
+
+    def grid(self, x_BCHW: Tensor) -> tuple[int, int]:
+        """Rows and columns of patches; ValueError names the sizes that would fit."""
+        H, W = x_BCHW.shape[-2:]
+        size, (rows, columns) = self.patch_size, self.positions.shape[-2:]
+        h, w = H // size, W // size
+        divides = H % size == 0 and W % size == 0 and h and w
+        if not divides or not (self.interpolate or (h <= rows and w <= columns)):
+            most = "" if self.interpolate else f" up to {rows * size}x{columns * size}"
+            raise ValueError(f"cannot patch {H}x{W} latents: both sides must be multiples of {size}{most}")
+        return h, w
+
+    def table(self, grid: tuple[int, int]) -> Tensor:
+        """Positions (1, P, D) for a grid: the table's corner, or the table stretched along the sides that exceed it."""
+        table, (h, w) = self.positions, grid
+        size = (max(h, table.shape[-2]), max(w, table.shape[-1]))
+        if size != table.shape[-2:]:
+            table = F.interpolate(table.float(), size=size, mode="bilinear", align_corners=True).to(table.dtype)
+        return table[..., :h, :w].flatten(2).transpose(1, 2)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        grid = self.grid(x_BCHW)
+        return self.projection(patchify(x_BCHW, self.patch_size)) + self.table(grid)

@@ -1,0 +1,113 @@
+"""Transformer blocks: the encoder's pre-norm block, and the decoder's two-stream block with adaLN-zero.
+
+Shape suffixes: B batch (1 where a tensor serves all samples), L sequence, P patches, D width, F hidden.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from openflextok.nets.attention import Attention, layer_norm
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate) * up) with hidden width int(8 D / 3); no biases."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = int(2 * 4 * width / 3)
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        gate_BLF, up_BLF = self.gate_up(x_BLD).chunk(2, dim=-1)
+        return self.down(F.silu(gate_BLF) * up_BLF)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, head_dim)
+        self.mlp = SwiGLU(width)
+
+    def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
+        x_BLD = x_BLD + self.attention(layer_norm(x_BLD), mask)
+        return x_BLD + self.mlp(layer_norm(x_BLD))
+
+
+def by_stream(x_BLD: Tensor, patches: int, scale_B2D: Tensor, shift_B2D: Tensor | None = None) -> Tensor:
+    """x * scale + shift, the first `patches` rows with stream 0's numbers, the registers with stream 1's."""
+    streams = (x_BLD[:, :patches], x_BLD[:, patches:])
+    if shift_B2D is None:
+        return torch.cat([x * scale_B2D[:, i, None] for i, x in enumerate(streams)], dim=1)
+    return torch.cat(
+        [torch.addcmul(shift_B2D[:, i, None], x, scale_B2D[:, i, None]) for i, x in enumerate(streams)], dim=1
+    )
+
+
+class TwoStreamBlock(nn.Module):
+    """One attention and one MLP over [patches, registers]; each stream has its own adaLN-zero numbers.
+
+    `modulation` maps SiLU(time embedding) to 2 x 6 x D: for patches, then registers, the order is
+    gate_attention, gate_mlp, shift_attention, scale_attention, shift_mlp, scale_mlp.
+    """
+
+    def __init__(self, width: int, head_dim: int) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(width, 12 * width)
+        self.attention = Attention(width, head_dim)
+        self.mlp = SwiGLU(width)
+
+    def modulate(self, silu_temb_BD: Tensor) -> Tensor:
+        """-> (B, 6, 2, D): depends on time alone, so that a sampler computes it once for all its steps."""
+        return self.modulation(silu_temb_BD).unflatten(-1, (2, 6, -1)).transpose(1, 2)
+
+    def forward(self, x_BLD: Tensor, patches: int, modulation_B62D: Tensor, mask: Tensor | None = None) -> Tensor:
+        gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = modulation_B62D.to(x_BLD.dtype).unbind(1)
+        h_BLD = by_stream(layer_norm(x_BLD), patches, 1 + scale_a, shift_a)
+        x_BLD = x_BLD + by_stream(self.attention(h_BLD, mask).to(x_BLD.dtype), patches, gate_a)
+        h_BLD = by_stream(layer_norm(x_BLD), patches, 1 + scale_m, shift_m)
+        return x_BLD + by_stream(self.mlp(h_BLD).to(x_BLD.dtype), patches, gate_m)
+
+
+class TimeEmbedding(nn.Module):
+    """t in [0, 1] -> sinusoids of 256 dimensions, cosines first -> Linear, SiLU, Linear -> (B, D)."""
+
+    DIM = 256
+
+    def __init__(self, width: int, max_timestep: float) -> None:
+        super().__init__()
+        self.max_timestep = max_timestep
+        self.input = nn.Linear(self.DIM, width)
+        self.output = nn.Linear(width, width)
+
+    def sinusoids(self, t_B: Tensor) -> Tensor:
+        half = self.DIM // 2
+        exponent = torch.arange(half, dtype=torch.float32, device=t_B.device) / half
+        frequency = (1000 / self.max_timestep) * torch.exp(-math.log(self.DIM) * exponent)
+        angle = t_B.float()[:, None] * frequency
+        return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+    def forward(self, t_B: Tensor) -> Tensor:
+        return self.output(F.silu(self.input(self.sinusoids(t_B).to(self.input.weight.dtype))))
+
+
+def init_linear(module: nn.Module, depth: int) -> None:
+    """Normal weights with std 1/sqrt(fan_in); what a block adds to the residual, smaller by 1/sqrt(2 depth)."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear):
+            shrink = 1 / math.sqrt(2 * depth) if name.endswith(("attention.out", "mlp.down")) else 1.0
+            nn.init.normal_(layer.weight, std=shrink / math.sqrt(layer.in_features))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def zero_linear(layer: nn.Linear) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)

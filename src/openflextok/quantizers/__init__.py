@@ -1,0 +1,1 @@
+"""Quantizers: continuous slots to token ids and back."""

@@ -1,0 +1,30 @@
+"""Recipes: one function each; the docstring gives the paper, the command, the cost and the expected result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from openflextok.config import nearest
+from openflextok.recipes.autoencoders import kl_f8, kl_f8_mini
+from openflextok.recipes.flextok import d12_d12, d18_d18, d18_d28, one_gpu
+from openflextok.recipes.mini import flextok_mini
+from openflextok.recipes.toy import toy
+from openflextok.train.settings import Recipe
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "toy": toy,
+    "flextok-mini": flextok_mini,
+    "flextok-one-gpu": one_gpu,
+    "flextok-d12-d12": d12_d12,
+    "flextok-d18-d18": d18_d18,
+    "flextok-d18-d28": d18_d28,
+    "kl-f8-mini": kl_f8_mini,
+    "kl-f8": kl_f8,
+}
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by name; ValueError names the nearest for an unknown one."""
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}{nearest(name, RECIPES)}")
+    return RECIPES[name]()

@@ -1,0 +1,23 @@
+"""The embedded checkpoint: small enough to ship, trained on freely licensed photos and drawings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from openflextok.recipes.autoencoders import MINI_SPACE
+from openflextok.recipes.flextok import flextok
+from openflextok.train.settings import DataConfig, OptimConfig, TokenizerRecipe, TrainConfig
+
+
+def flextok_mini() -> TokenizerRecipe:
+    """FlexTok d4-d5 at 128 px with 64 tokens over the `kl-f8-mini` latents: 15.5 M + 3.9 M parameters.
+
+    openflextok train flextok-mini --data FOLDER --out runs/mini --set space_weights=runs/kl-f8-mini/model
+    Cost: hours on 2 CPU cores with bf16 matrix units. Result: the model card of the embedded checkpoint.
+    """
+    tokenizer = flextok(4, 5, image_size=128, num_tokens=64, space=MINI_SPACE)
+    tokenizer = replace(tokenizer, decoder=replace(tokenizer.decoder, guidance="cfg:1.5", null_probability=0.1))
+    optim = OptimConfig(learning_rate=2e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
+    train = TrainConfig(steps=10_000, batch_size=32, optim=optim, save_every=250, preview_every=500, log_every=10)
+    data = DataConfig(image_size=(128, 128), crop_scale=(0.8, 1.0), workers=1)
+    return TokenizerRecipe("flextok-mini", tokenizer, data, train, space_weights="runs/kl-f8-mini/model")

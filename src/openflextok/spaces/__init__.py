@@ -1,0 +1,1 @@
+"""Latent spaces: pixels, and KL autoencoders."""

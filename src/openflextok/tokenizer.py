@@ -1,0 +1,220 @@
+"""The tokenizer: images to ordered tokens and back, from any prefix.
+
+Shape suffixes: B batch, N tokens, D token dimension, C channels, H x W pixels, h x w latents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from openflextok import config as cfg
+from openflextok.config import TokenizerConfig
+from openflextok.interfaces import Decoder, Encoder, LatentSpace, LengthPolicy, Quantizer
+from openflextok.lengths import Full, UniformChoice
+from openflextok.nets.encoders import RegisterViT
+from openflextok.nets.flow_decoder import FlowDecoder
+from openflextok.pixels import center_crop, read_image, to_float, to_uint8_tensor
+from openflextok.quantizers.fsq import FSQ
+from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.spaces.pixels import Pixels
+from openflextok.types import Draws, Losses, Tokens, check_lengths
+
+PARTS: dict[type, type] = {
+    cfg.PixelsConfig: Pixels,
+    cfg.AutoencoderKLConfig: AutoencoderKL,
+    cfg.RegisterViTConfig: RegisterViT,
+    cfg.FSQConfig: FSQ,
+    cfg.FullConfig: Full,
+    cfg.UniformChoiceConfig: UniformChoice,
+    cfg.FlowDecoderConfig: FlowDecoder,
+}
+
+
+def build_part(config: Any) -> Any:
+    """A part's config -> the part, with fresh weights."""
+    return PARTS[type(config)](config)
+
+
+class Tokenizer(nn.Module):
+    """LatentSpace + Encoder + Quantizer + LengthPolicy + Decoder.
+
+    images -> space -> encoder -> quantizer -> ids (B, N) -> lookup -> decoder -> space -> images
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.space: LatentSpace = build_part(config.space).requires_grad_(False).eval()
+        self.encoder: Encoder = build_part(config.encoder)
+        self.quantizer: Quantizer = build_part(config.quantizer)
+        self.lengths: LengthPolicy = build_part(config.lengths)
+        self.decoder: Decoder = build_part(config.decoder)
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def num_tokens(self) -> int:
+        return self.decoder.num_tokens
+
+    @property
+    def bits_per_token(self) -> float:
+        return self.quantizer.bits_per_token
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Native height and width in pixels."""
+        return self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.encoder.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.encoder.parameters()).dtype
+
+    def bytes_per_image(self, length: int) -> int:
+        """Bytes that `length` tokens of one image need, packed as one number; exact."""
+        return -(-(self.quantizer.codebook_size**length - 1).bit_length() // 8)
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with any weight or setting that ids depend on."""
+        digest = hashlib.sha256(repr((self.config.space, self.config.encoder, self.config.quantizer)).encode())
+        for part in (self.space, self.encoder, self.quantizer):
+            for name, tensor in part.state_dict().items():
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    # -- training -----------------------------------------------------------------------------------------------
+
+    def losses(self, images_BCHW: Tensor, draws: Draws) -> tuple[Losses, Tokens]:
+        """Training losses for images in [-1, 1], all randomness from `draws`; and the tokens they were made from."""
+        with torch.no_grad():
+            latents_BChw = self.space.encode(images_BCHW)
+        return self.losses_from_latents(latents_BChw.float(), draws)
+
+    def losses_from_latents(self, latents_BChw: Tensor, draws: Draws) -> tuple[Losses, Tokens]:
+        slots = self.encoder(latents_BChw)
+        quantized = self.quantizer(slots.values_BND)
+        tokens = Tokens(quantized.values_BND, quantized.ids_BN, self.lengths(slots, draws))
+        return quantized.losses + self.decoder.losses(tokens, latents_BChw, draws), tokens
+
+    # -- the public face ----------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode(
+        self, images: Sequence[Image.Image] | Image.Image | Tensor, *, posterior: str | Tensor = "mean"
+    ) -> Tokens:
+        """Images -> all N tokens of each; deterministic.
+
+        images: PIL images (cropped to the native size, EXIF orientation honoured), uint8 (B, H, W, 3), or floats
+        (B, 3, H, W) in [-1, 1]. posterior: "mean", or standard normal noise (B, C, h, w) to sample the latents with.
+        Errors: ValueError for wrong shapes, values outside [-1, 1], NaN, or sizes that the patches do not divide.
+        """
+        images_BCHW = self.to_images(images)
+        latents_BChw = self.space.encode(images_BCHW, posterior).to(self.dtype)
+        quantized = self.quantizer(self.encoder(latents_BChw).values_BND)
+        keep_BN = torch.ones(quantized.values_BND.shape[:2], dtype=torch.bool, device=self.device)
+        return Tokens(quantized.values_BND, quantized.ids_BN, keep_BN)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        tokens: Tokens | Tensor,
+        *,
+        lengths: int | Sequence[int] | Tensor | None = None,
+        seed: int | Sequence[int] = 0,
+        noise: Tensor | None = None,
+        image_size: tuple[int, int] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Tokens, or ids (B, n) with 1 <= n <= N, -> images (B, 3, H, W) in [-1, 1], float32.
+
+        lengths: tokens kept per image; seed: one for all images, or one each: an image depends on its own seed alone;
+        noise: the start itself, (B, C, h, w); image_size: (H, W), the native one by default;
+        options: the decoder's own (steps, guidance, solver, absence).
+        Errors: ValueError for ids outside the codebook, lengths outside 1..N, noise of another shape.
+        """
+        if isinstance(tokens, Tensor):
+            tokens = self._lookup(tokens)
+        tokens = self._to_device(tokens if lengths is None else tokens.truncate(lengths))
+        noise_BChw = self._start(len(tokens), seed, noise, image_size or self.image_size)
+        latents_BChw = self.decoder.decode(tokens, noise_BCHW=noise_BChw, **options)
+        return self.space.decode(latents_BChw).float().clamp(-1, 1)
+
+    # -- borders ------------------------------------------------------------------------------------------------
+
+    def to_images(self, images: Sequence[Image.Image] | Image.Image | Tensor) -> Tensor:
+        """What `encode` takes -> the images that it sees: (B, 3, H, W) float32 in [-1, 1], on our device."""
+        if isinstance(images, Image.Image):
+            images = [images]
+        if not isinstance(images, Tensor):
+            if not len(images):
+                raise ValueError("no images given: encode needs at least one")
+            images = torch.stack([to_uint8_tensor(center_crop(read_image(image), self.image_size)) for image in images])
+        if images.dtype == torch.uint8:
+            if images.ndim != 4 or images.shape[-1] != 3:
+                raise ValueError(f"uint8 images have shape {tuple(images.shape)}: give (B, H, W, 3)")
+            images = to_float(images.to(self.device))
+        if not images.is_floating_point() or images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}: give PIL images, uint8 (B, H, W, 3), "
+                "or floats (B, 3, H, W) in [-1, 1]"
+            )
+        if not len(images):
+            raise ValueError("no images given: encode needs at least one")
+        images = images.to(self.device, torch.float32)
+        low, high = images.amin().item(), images.amax().item()
+        if not (low >= -1.001 and high <= 1.001):  # also false for NaN
+            raise ValueError(f"float images span {low:.3g}..{high:.3g}: give finite values in [-1, 1]")
+        self._check_size(cast(tuple[int, int], tuple(images.shape[-2:])))
+        return images
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        """Refuse image sizes that downsampling, patching or the position table cannot take; names those that fit."""
+        patching = self.config.encoder
+        unit = self.space.downsample * patching.patch_size
+        most = (patching.grid[0] * unit, patching.grid[1] * unit)
+        fits = patching.interpolate_positions or (size[0] <= most[0] and size[1] <= most[1])
+        if size[0] % unit or size[1] % unit or min(size) < unit or not fits:
+            upto = "" if patching.interpolate_positions else f" up to {most[0]}x{most[1]}"
+            raise ValueError(
+                f"cannot take {size[0]}x{size[1]} images: height and width must be multiples of {unit}{upto}"
+            )
+
+    def _lookup(self, ids_BN: Tensor) -> Tokens:
+        if ids_BN.ndim != 2 or ids_BN.is_floating_point() or ids_BN.dtype == torch.bool or not len(ids_BN):
+            raise ValueError(f"ids are {ids_BN.dtype} of shape {tuple(ids_BN.shape)}: give int64 (B, n)")
+        check_lengths(ids_BN.shape[1], len(ids_BN), self.num_tokens)
+        ids_BN = ids_BN.to(self.device, torch.int64)
+        low, high = ids_BN.amin().item(), ids_BN.amax().item()
+        if low < 0 or high >= self.quantizer.codebook_size:
+            bad = low if low < 0 else high
+            raise ValueError(f"id {bad} is not a token of this tokenizer (0 <= id < {self.quantizer.codebook_size})")
+        return Tokens(self.quantizer.lookup(ids_BN), ids_BN, torch.ones_like(ids_BN, dtype=torch.bool))
+
+    def _to_device(self, tokens: Tokens) -> Tokens:
+        check_lengths(tokens.keep_BN.shape[1], len(tokens), self.num_tokens)
+        ids_BN = None if tokens.ids_BN is None else tokens.ids_BN.to(self.device)
+        return Tokens(tokens.values_BND.to(self.device), ids_BN, tokens.keep_BN.to(self.device))
+
+    def _start(self, batch: int, seed: int | Sequence[int], noise: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Starting noise (B, C, h, w), float32: given, or from one stream per image."""
+        self._check_size(size)
+        shape = (self.space.channels, size[0] // self.space.downsample, size[1] // self.space.downsample)
+        if noise is not None:
+            if tuple(noise.shape) != (batch, *shape):
+                raise ValueError(f"noise has shape {tuple(noise.shape)}: give {(batch, *shape)}")
+            return noise.to(self.device, torch.float32)
+        seeds = [int(seed)] * batch if isinstance(seed, (int, np.integer)) else list(seed)
+        if len(seeds) != batch:
+            raise ValueError(f"got {len(seeds)} seeds for {batch} images: give one int, or one per image")
+        return Draws(seeds, self.device).normal(*shape)

@@ -1,0 +1,1 @@
+"""Training: settings, objectives, the loop, exact resume."""

@@ -1,0 +1,97 @@
+"""Training a small KL autoencoder: L1 + perceptual + KL, and optionally a critic.
+
+Shape suffixes: B batch, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from openflextok import checkpoint
+from openflextok.convert.lpips import load_lpips
+from openflextok.evaluate.pictures import picture_grid
+from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
+from openflextok.pixels import to_pil
+from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.train.objectives import Objective, Phase
+from openflextok.train.parallel import whole_state
+from openflextok.train.settings import AutoencoderRecipe
+from openflextok.types import Draws, Losses
+
+
+class Hidden:
+    """Holds a module without registering it, so that another phase's weights stay out of this one's optimizer."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+
+class AutoencoderStep(nn.Module):
+    """|x - y| + perceptual + KL, and after `adversarial_start` the critic's opinion, for one posterior sample."""
+
+    def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL, critic: PatchGAN | None) -> None:
+        super().__init__()
+        self.recipe, self.space = recipe, space
+        self.critic = None if critic is None else Hidden(critic)
+        self.perceptual = None if recipe.perceptual == "none" else load_lpips(recipe.perceptual)
+
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+        posterior = self.space.posterior(images_BCHW)
+        mean_BCHW = posterior.mean_BCHW.float()
+        noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
+        rebuilt_BCHW = self.space.reconstruct(mean_BCHW + posterior.std_BCHW.float() * noise_BCHW).float()
+        terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl().float()}
+        if self.perceptual is not None:
+            distance_B = self.perceptual(rebuilt_BCHW, images_BCHW)
+            terms["perceptual"] = self.recipe.perceptual_weight * distance_B.float().mean()
+        if self.critic is not None and step >= self.recipe.adversarial_start:
+            fooled = generator_loss(self.critic.module(rebuilt_BCHW).float())
+            terms["adversarial"] = self.recipe.adversarial_weight * fooled
+        psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
+        return Losses(terms, {"psnr": psnr, "latent_std": mean_BCHW.detach().std()})
+
+
+class CriticStep(nn.Module):
+    """The critic's hinge loss on real images and detached reconstructions."""
+
+    def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL, critic: PatchGAN) -> None:
+        super().__init__()
+        self.recipe, self.critic, self.space = recipe, critic, Hidden(space)
+
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+        with torch.no_grad():
+            space = self.space.module
+            assert isinstance(space, AutoencoderKL)
+            rebuilt_BCHW = space.reconstruct(space.posterior(images_BCHW).mean_BCHW).float()
+        return Losses({"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())})
+
+
+class AutoencoderObjective(Objective):
+    """One phase, or two with a critic; exports a folder in diffusers' layout with a measured scaling factor."""
+
+    def __init__(self, recipe: AutoencoderRecipe, device: torch.device | str = "cpu") -> None:
+        self.recipe = recipe
+        self.space = AutoencoderKL(recipe.autoencoder).to(device, memory_format=torch.channels_last)  # pyright: ignore
+        critic = PatchGAN().to(device) if recipe.adversarial_weight > 0 else None
+        self.phases = [Phase("autoencoder", AutoencoderStep(recipe, self.space, critic).to(device))]
+        if critic is not None:
+            self.phases.append(Phase("critic", CriticStep(recipe, self.space, critic)))
+
+    @torch.inference_mode()
+    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
+        std = self.space.posterior(images_BCHW).mean_BCHW.float().std().item()
+        config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
+        weights = whole_state(self.space)
+        if folder is not None:
+            checkpoint.save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
+
+    @torch.inference_mode()
+    def preview(self, images_BCHW: Tensor) -> Image.Image:
+        rebuilt_BCHW = self.space.decode(self.space.encode(images_BCHW)).float()
+        return picture_grid([("original", to_pil(images_BCHW)), ("rebuilt", to_pil(rebuilt_BCHW))])

@@ -1,0 +1,97 @@
+"""Objectives: what a trainer sees. An objective has phases (one for a flow, two with a critic) and can be exported.
+
+Shape suffixes: B batch, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from openflextok import checkpoint
+from openflextok.evaluate.metrics import code_usage
+from openflextok.tokenizer import Tokenizer
+from openflextok.train.parallel import whole_state
+from openflextok.train.preview import prefix_grid
+from openflextok.train.repa import Repa
+from openflextok.train.settings import TokenizerRecipe
+from openflextok.types import Draws, Losses
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One forward, backward and optimizer step; `module(images, draws, step)` gives the losses."""
+
+    name: str
+    module: nn.Module
+
+
+class Objective(ABC):
+    """What is trained, how it is shown, and how it is saved for use."""
+
+    phases: Sequence[Phase]
+
+    @abstractmethod
+    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
+        """Called by every process; the one with a folder writes the weights as they are now, for use.
+
+        Images may be used for calibration.
+        """
+
+    @abstractmethod
+    def preview(self, images_BCHW: Tensor) -> Image.Image:
+        """A picture that shows progress on held-out images."""
+
+
+class TokenizerStep(nn.Module):
+    """The tokenizer's losses, plus the alignment term where there is one."""
+
+    def __init__(self, tokenizer: Tokenizer, repa: Repa | None) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.repa = repa
+
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+        losses, tokens = self.tokenizer.losses(images_BCHW, draws)
+        if self.repa is not None:
+            assert losses.features_BPD is not None, "the decoder gives no features to align"
+            losses = losses + self.repa(losses.features_BPD, images_BCHW)
+        if tokens.ids_BN is None:
+            return losses
+        usage = code_usage(tokens.ids_BN, self.tokenizer.quantizer.codebook_size)
+        metrics = {
+            "codes_used": torch.tensor(usage.share * self.tokenizer.quantizer.codebook_size),
+            "code_perplexity": torch.tensor(usage.perplexity),
+        }
+        return losses + Losses(metrics=metrics)
+
+
+class TokenizerObjective(Objective):
+    """One phase: every part of the tokenizer learns from the decoder's loss."""
+
+    def __init__(self, recipe: TokenizerRecipe, device: torch.device | str = "cpu") -> None:
+        tokenizer = Tokenizer(recipe.tokenizer)
+        if recipe.space_weights:
+            checkpoint.load_space(tokenizer.space, recipe.space_weights)
+        self.recipe = recipe
+        self.tokenizer = tokenizer.to(device)
+        repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
+        self.phases = [Phase("tokenizer", TokenizerStep(self.tokenizer, repa))]
+        for part in (self.tokenizer.encoder, self.tokenizer.decoder):
+            part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
+
+    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
+        weights = whole_state(self.tokenizer)
+        if folder is None:
+            return
+        about = checkpoint.About(self.recipe.name, data=self.recipe.data.source, training=training)
+        checkpoint.save(self.tokenizer, folder, about=about, weights=weights)
+
+    def preview(self, images_BCHW: Tensor) -> Image.Image:
+        return prefix_grid(self.tokenizer, images_BCHW)

