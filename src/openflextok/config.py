@@ -277,10 +277,10 @@ def _expect(good: bool, value: Any, where: str, allowed: str) -> Any:
 
 
 def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    parts = {type_name(kind): kind for kind in kinds if is_dataclass(kind)}
+    parts = {type_name(kind): kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)}
     if isinstance(value, dict) and parts:
         name = value.get("type")
-        if name not in parts:
+        if not isinstance(name, str) or name not in parts:
             raise ConfigError(f"{where}: unknown type {name!r}{nearest(str(name), parts)}")
         return _read(parts[name], value, where)
     reasons = []

@@ -30,7 +30,7 @@ REMEDIES = {
 }
 
 
-class FetchError(OSError):
+class FetchError(RuntimeError):
     """A package that cannot be had; the message is one line: which one, why, what to do."""
 
 

@@ -171,11 +171,11 @@ class Tokenizer(nn.Module):
             )
         if not len(images):
             raise ValueError("no images given: encode needs at least one")
+        self._check_size(cast(tuple[int, int], tuple(images.shape[-2:])))
         images = images.to(self.device, torch.float32)
         low, high = images.amin().item(), images.amax().item()
         if not (low >= -1.001 and high <= 1.001):  # also false for NaN
             raise ValueError(f"float images span {low:.3g}..{high:.3g}: give finite values in [-1, 1]")
-        self._check_size(cast(tuple[int, int], tuple(images.shape[-2:])))
         return images
 
     def _check_size(self, size: tuple[int, int]) -> None:

@@ -5,6 +5,7 @@ Shape suffixes: B batch, N tokens, D token dimension, P patches, C channels, H x
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -100,6 +101,13 @@ def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -
     return length_B.long().expand(batch)
 
 
+def _stream_seed(seed: int) -> int:
+    """torch's CPU generator reads 32 bits of its seed only: other numbers are hashed, so that all their bits count."""
+    if 0 <= seed < 2**32:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:4], "little")
+
+
 class Draws:
     """Random numbers with one stream per sample, so that no sample depends on its batch.
 
@@ -108,7 +116,7 @@ class Draws:
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._streams = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self._streams = [torch.Generator().manual_seed(_stream_seed(int(seed))) for seed in seeds]
 
     def __len__(self) -> int:
         return len(self._streams)

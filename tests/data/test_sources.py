@@ -200,7 +200,7 @@ def test_lines_that_cannot_be_understood(spec: str, words: str) -> None:
 def test_empty_folders_and_unknown_splits(tmp_path: Path, described: Path) -> None:
     with pytest.raises(ValueError, match="has no pictures"):
         FolderSource(_empty(tmp_path))
-    with pytest.raises(ValueError, match="has no rows with split='test'"):
+    with pytest.raises(ValueError, match=r"has no rows with split='test' in meta\.jsonl; choose from heldout, train"):
         open_source(f"{described}#test")
     with pytest.raises(ValueError, match=r"has no meta\.jsonl"):
         open_source(f"{_empty(tmp_path)}#train")

@@ -29,5 +29,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
+        import os
+        if os.environ.get("OFT_DEBUG"): raise
         print(f"openflextok: {error}", file=sys.stderr)
         sys.exit(2)

@@ -94,7 +94,7 @@ BUILTIN_SETS: dict[str, BuiltinSet] = {
         notices=("ATTRIBUTION.md",),
     ),
     "paintings": BuiltinSet(
-        "174 paintings of the Metropolitan Museum of Art (Open Access)", "CC0", (PAINTINGS,), sets.paintings
+        "174 paintings of the Metropolitan Museum of Art (Open Access)", "CC0", (PAINTINGS,), sets.paintings, notices=()
     ),
     "groceries": BuiltinSet(
         "2,054 photos of fruit in shops, 14 sorts, 348 px (needs the `data` extra: pyarrow)",

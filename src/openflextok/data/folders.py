@@ -31,9 +31,12 @@ class FolderSource(ImageSource):
         if split is not None and not meta.is_file():
             raise ValueError(f"{self.path}: has no {META}, so no split {split!r}; leave the split out")
         rows = list(_described(meta, split) if meta.is_file() else _found(self.path))
+        if not rows and split is not None:
+            known = sorted({str(row.get("split")) for row in _rows(meta)})
+            raise ValueError(f"{self.path}: has no rows with split={split!r} in {META}; choose from {', '.join(known)}")
         if not rows:
-            chosen = f"rows with split={split!r} in {META}" if split else "pictures"
-            raise ValueError(f"{self.path}: has no {chosen}; the suffixes known are {' '.join(sorted(IMAGE_SUFFIXES))}")
+            suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+            raise ValueError(f"{self.path}: has no pictures; the suffixes known are {suffixes}")
         files, labels, captions = zip(*rows, strict=True)
         self._files, self._labels, self._captions = Texts(files), Texts(labels), Texts(captions)
 
@@ -54,13 +57,14 @@ Row = tuple[str, str | None, str | None]  # file, label, caption
 
 
 def _described(meta: Path, split: str | None) -> Iterator[Row]:
+    for row in _rows(meta):
+        if split is None or row.get("split") == split:
+            yield row["file"], _text(row.get("label")), _text(row.get("caption"))
+
+
+def _rows(meta: Path) -> Iterator[dict]:
     with meta.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            row = _parse(meta, number, line)
-            if split is None or row.get("split") == split:
-                yield row["file"], _text(row.get("label")), _text(row.get("caption"))
+        yield from (_parse(meta, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def _parse(meta: Path, number: int, line: str) -> dict:

@@ -19,10 +19,10 @@ from openflextok.evaluate.pictures import picture_grid
 from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
-from openflextok.train.objectives import Objective, Phase
+from openflextok.train.objectives import Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import AutoencoderRecipe
-from openflextok.types import Draws, Losses
+from openflextok.types import Draws
 
 
 class Hidden:
@@ -41,7 +41,7 @@ class AutoencoderStep(nn.Module):
         self.critic = None if critic is None else Hidden(critic)
         self.perceptual = None if recipe.perceptual == "none" else load_lpips(recipe.perceptual)
 
-    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         posterior = self.space.posterior(images_BCHW)
         mean_BCHW = posterior.mean_BCHW.float()
         noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
@@ -54,7 +54,7 @@ class AutoencoderStep(nn.Module):
             fooled = generator_loss(self.critic.module(rebuilt_BCHW).float())
             terms["adversarial"] = self.recipe.adversarial_weight * fooled
         psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
-        return Losses(terms, {"psnr": psnr, "latent_std": mean_BCHW.detach().std()})
+        return terms, {"psnr": psnr, "latent_std": mean_BCHW.detach().std()}
 
 
 class CriticStep(nn.Module):
@@ -64,12 +64,12 @@ class CriticStep(nn.Module):
         super().__init__()
         self.recipe, self.critic, self.space = recipe, critic, Hidden(space)
 
-    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         with torch.no_grad():
             space = self.space.module
             assert isinstance(space, AutoencoderKL)
             rebuilt_BCHW = space.reconstruct(space.posterior(images_BCHW).mean_BCHW).float()
-        return Losses({"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())})
+        return {"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())}, {}
 
 
 class AutoencoderObjective(Objective):

@@ -60,6 +60,7 @@ class Trainer:
             raise ValueError(f"batch_size {self.config.batch_size} is not a multiple of the {world.size} processes")
         self.trained = [self._prepare(phase.name, phase.module) for phase in objective.phases]
         self.counters = Counters()
+        self.saved = 0  # the last step with a checkpoint
         self.stop = False
 
     def _prepare(self, name: str, module: torch.nn.Module) -> Trained:
@@ -122,7 +123,7 @@ class Trainer:
 
     def _backward(self, phase: Trained, batch: Batch) -> Losses:
         """Forward and backward in micro-batches; gradients are those of the mean over the whole batch."""
-        images = batch.images_BCHW.to(self.world.device, non_blocking=True)
+        images = batch.to(self.world.device).images_BCHW
         seeds = self._seeds(len(images))
         size = self.config.micro_batch_size or len(images)
         phase.optimizer.zero_grad(set_to_none=True)
@@ -133,7 +134,7 @@ class Trainer:
             with parallel.accumulating(phase.wrapped, last=start + size >= len(images)):
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                     draws = Draws(seeds[rows], self.world.device)
-                    losses: Losses = phase.wrapped(images[rows], draws, self.counters.step)
+                    losses = Losses(*phase.wrapped(images[rows], draws, self.counters.step))
                 (losses.total * weight).backward()
             parts.append((weight, losses))
         mean = {name: sum(w * part.terms[name].detach() for w, part in parts) for name in parts[0][1].terms}
@@ -223,9 +224,10 @@ class Trainer:
 
     def _save(self) -> None:
         """Write resume state and inference folder as one folder, whole or not at all."""
-        folder = state.folder_of(self.out, self.counters.step)
-        if folder.exists():
+        if self.saved == self.counters.step:
             return
+        self.saved = self.counters.step
+        folder = state.folder_of(self.out, self.counters.step)
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_folder(folder)) if self.world.leads else None
             state.write_state(temporary and temporary / "resume", self.trained, self.counters)
@@ -243,6 +245,7 @@ class Trainer:
         found = state.finished_checkpoints(self.out)
         if found:
             self.counters = state.read_state(found[-1] / "resume", self.trained)
+            self.saved = self.counters.step
             logger.info("resumed from %s", found[-1])
         elif self.world.leads:
             write_atomic(self.out / "recipe.json", json.dumps(to_dict(self.recipe), indent=2) + "\n")

@@ -21,12 +21,18 @@ from openflextok.train.parallel import whole_state
 from openflextok.train.preview import prefix_grid
 from openflextok.train.repa import Repa
 from openflextok.train.settings import TokenizerRecipe
-from openflextok.types import Draws, Losses
+from openflextok.types import Draws
+
+Figures = tuple[dict[str, Tensor], dict[str, Tensor]]  # terms and metrics
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One forward, backward and optimizer step; `module(images, draws, step)` gives the losses."""
+    """One forward, backward and optimizer step.
+
+    `module(images, draws, step)` gives the terms and metrics of `Losses`, as plain containers, into which DDP and FSDP
+    can look.
+    """
 
     name: str
     module: nn.Module
@@ -57,19 +63,20 @@ class TokenizerStep(nn.Module):
         self.tokenizer = tokenizer
         self.repa = repa
 
-    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Losses:
+    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         losses, tokens = self.tokenizer.losses(images_BCHW, draws)
         if self.repa is not None:
             assert losses.features_BPD is not None, "the decoder gives no features to align"
             losses = losses + self.repa(losses.features_BPD, images_BCHW)
-        if tokens.ids_BN is None:
-            return losses
-        usage = code_usage(tokens.ids_BN, self.tokenizer.quantizer.codebook_size)
-        metrics = {
-            "codes_used": torch.tensor(usage.share * self.tokenizer.quantizer.codebook_size),
-            "code_perplexity": torch.tensor(usage.perplexity),
-        }
-        return losses + Losses(metrics=metrics)
+        metrics = dict(losses.metrics)
+        if tokens.ids_BN is not None:
+            size = self.tokenizer.quantizer.codebook_size
+            usage = code_usage(tokens.ids_BN, size)
+            metrics |= {
+                "codes_used": torch.tensor(usage.share * size),
+                "code_perplexity": torch.tensor(usage.perplexity),
+            }
+        return dict(losses.terms), metrics
 
 
 class TokenizerObjective(Objective):

@@ -1,0 +1,1 @@
+from conftest_train import pictures  # noqa: F401
