@@ -23,10 +23,6 @@ from openflextok.tokenizer import Tokenizer
 UNITS = Path(__file__).parent / "data" / "units"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes more than some seconds")
-
-
 @pytest.fixture
 def units() -> Callable[[str], dict[str, Tensor]]:
     """Reference vectors by file name; see data/units/README.md. A missing file is a failure."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -52,14 +53,15 @@ def configs(draw: st.DrawFn) -> TokenizerConfig:
         [UniformConfig(), LogitNormalConfig(draw(finite), draw(finite)), ModeConfig(draw(finite))]
     )
     lengths = st.lists(st.integers(1, count), min_size=1).map(lambda x: UniformChoiceConfig(tuple(x)))
-    positions, stretch = draw(st.sampled_from(["sincos", "learned"])), draw(st.booleans())
+    positions: Any = draw(st.sampled_from(["sincos", "learned"]))
+    stretch = draw(st.booleans())
     encoder_depth, decoder_depth = draw(small), draw(small)
     return TokenizerConfig(
         (unit * draw(small), unit * draw(small)),
         space,
         RegisterViTConfig(
             channels, size, 64 * encoder_depth, encoder_depth, grid, count, len(dims), 64, positions, stretch
-        ),  # pyright: ignore
+        ),
         FSQConfig(tuple(dims)),
         draw(st.one_of(st.just(FullConfig()), lengths)),
         FlowDecoderConfig(

@@ -61,10 +61,12 @@ def test_values_are_those_of_the_ids(tokenizer, images):
 
 
 def test_encode_is_the_chain_of_its_parts(kl_tokenizer, images):
-    t = kl_tokenizer
+    t, slots = kl_tokenizer, []
+    t.quantizer.register_forward_pre_hook(lambda module, inputs: slots.append(inputs[0]))
     with torch.no_grad():
         expected = t.quantizer(t.encoder(t.space.encode(images)).values_BND).ids_BN
     assert torch.equal(t.encode(images).ids, expected)
+    assert torch.equal(slots[0], slots[1]) and slots[1].dtype == torch.float32
     assert torch.equal(t.encode(images).ids, expected)  # and again: the posterior's mean, not a sample
     noise = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from openflextok import catalog
 from openflextok.config import AutoencoderKLConfig, ConfigError, TokenizerConfig, from_dict, to_dict
 from openflextok.files import atomic_folder, write_atomic
-from openflextok.interfaces import LatentSpace
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.tokenizer import Tokenizer
 
@@ -182,17 +181,6 @@ def load_autoencoder(source: str | Path, device: torch.device | str = "cpu") -> 
         space = AutoencoderKL(autoencoder_config(folder))
     _fill(space, read_weights(folder / VAE_WEIGHTS, device), torch.float32)
     return space.eval().requires_grad_(False)
-
-
-def load_space(space: LatentSpace, source: str | Path) -> None:
-    """Fill a tokenizer's latent space with an autoencoder's weights; the two configs must agree."""
-    loaded = load_autoencoder(source)
-    wanted = cast(Any, space).config
-    if loaded.config != wanted:
-        raise CheckpointError(
-            f"the autoencoder in {source} is {loaded.config}, the recipe's is {wanted}: set tokenizer.space"
-        )
-    space.load_state_dict(loaded.state_dict())
 
 
 def save_autoencoder(weights: Mapping[str, Tensor], config: AutoencoderKLConfig, folder: Path, card: str) -> None:

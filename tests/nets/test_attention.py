@@ -104,8 +104,8 @@ def test_backends_are_chosen_inside_a_context_only(attention, x, monkeypatch):
 def test_unknown_backends_are_refused():
     with (
         pytest.raises(ValueError, match="unknown attention backend 'flash': give one of sdpa, flex"),
-        attention_backend("flash"),
-    ):  # pyright: ignore
+        attention_backend("flash"),  # pyright: ignore
+    ):
         pass
 
 

@@ -106,6 +106,8 @@ def test_batch_and_groups_show_the_same_registers(absence):
             assert torch.equal(shown[: LENGTHS[row]], registers[row, : LENGTHS[row]])
             assert absence == "remove" or torch.equal(shown[LENGTHS[row] :], mask_token.expand(N - LENGTHS[row], -1))
     assert seen == {0, 1, 2, 3}
+    short, _ = form.batch(registers, random_tokens([1, 3, 2, 2]).keep_BN, mask_token, N)
+    assert short.shape[1] == (N if absence == "mask" else 3)  # a removed token takes no place that no image needs
 
 
 @both_forms
@@ -265,9 +267,11 @@ def test_a_perfect_predictor_has_zero_loss_and_arrives_in_one_step(make_config, 
             torch.testing.assert_close(found, latents, rtol=0, atol=1e-5)
 
 
-def test_the_loss_is_the_mean_squared_error_of_the_velocity(make, latents):
-    """Recomputed by hand from the same draws, one sample at a time."""
-    decoder, tokens = make(null_probability=0.5, timesteps=LogitNormalConfig()), random_tokens(LENGTHS)
+@both_forms
+def test_the_loss_is_the_mean_squared_error_of_the_velocity(absence, make, latents):
+    """Recomputed by hand from the same draws, one sample at a time, without attention masks."""
+    decoder = make(absence=absence, null_probability=0.5, timesteps=LogitNormalConfig())
+    tokens = random_tokens(LENGTHS)
     seeds = [0, 1, 2, 3]
     found = decoder.losses(tokens, latents, Draws(seeds))
     draws = Draws(seeds)
@@ -279,14 +283,36 @@ def test_the_loss_is_the_mean_squared_error_of_the_velocity(make, latents):
         x_t = times[i] * noise[i] + (1 - times[i]) * latents[i]
         assert torch.equal(x_t, path.x_t_BCHW[i])
         registers = (tokens.values_BND[i] @ decoder.tokens.weight.T + decoder.tokens.bias) + decoder.token_positions
-        registers[LENGTHS[i] :] = decoder.mask_token
+        if absence == "mask":
+            registers[LENGTHS[i] :] = decoder.mask_token
+        else:
+            registers = registers[: LENGTHS[i]]
         if null[i]:
-            registers = decoder.null_token.expand(N, -1)
+            registers = decoder.null_token.expand(len(registers), -1)
         velocity, _ = decoder.velocity(
             decoder.patches(x_t[None]), registers[None], decoder.modulations(times[i : i + 1]), (4, 4)
         )
         errors.append((velocity[0] - (noise[i] - latents[i])).square().mean())
     torch.testing.assert_close(found.terms["flow"], torch.stack(errors).mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_head_shifts_scales_and_unpatchifies(make, latents):
+    """norm(patch) * (1 + scale) + shift -> Linear -> patch; shift comes first in the modulation."""
+    decoder, seen, t = make(), [], torch.tensor([0.3, 0.9, 0.5, 0.1])
+    decoder.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        registers = decoder.embed_tokens(random_tokens(LENGTHS).values_BND)
+        found, _ = decoder.velocity(decoder.patches(latents), registers, decoder.modulations(t), (4, 4))
+        temb = decoder.time(t)
+        shift, scale = decoder.head_modulation(temb * torch.sigmoid(temb)).split(32, dim=1)
+        for b in range(4):
+            for patch in range(16):
+                v = seen[0][b, patch]
+                v = (v - v.mean()) / torch.sqrt(v.var(correction=0) + 1e-6) * (1 + scale[b]) + shift[b]
+                row, column = 4 * (patch // 4), 4 * (patch % 4)
+                expected = (decoder.head.weight @ v + decoder.head.bias).view(4, 4, 3).permute(2, 0, 1)
+                piece = found[b, :, row : row + 4, column : column + 4]
+                torch.testing.assert_close(piece, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_fresh_decoder_predicts_zero_and_null_is_learned_or_zero(make_config, latents):

@@ -61,6 +61,28 @@ def test_fewer_registers_give_the_same_first_slots(encoder, latents, make_config
         torch.testing.assert_close(small(latents).values_BND, encoder(latents).values_BND[:, :3], rtol=0, atol=1e-5)
 
 
+def test_slots_are_a_linear_map_of_normalised_registers(encoder, latents):
+    seen = []
+    encoder.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        found = encoder(latents).values_BND
+    for b in range(2):
+        for i in range(REGISTERS):
+            v = seen[0][b, PATCHES + i]
+            normed = (v - v.mean()) / torch.sqrt(v.var(correction=0) + 1e-6)
+            expected = encoder.head.weight @ normed + encoder.head.bias
+            torch.testing.assert_close(found[b, i], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_registers_have_no_position_and_follow_the_patches(encoder, latents):
+    seen = []
+    encoder.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        encoder(latents)
+        assert torch.equal(seen[0][:, :PATCHES], encoder.patches(latents))
+    assert torch.equal(seen[0][:, PATCHES:], encoder.registers.expand(2, -1, -1))
+
+
 def test_every_patch_reaches_every_slot(encoder, latents):
     latents.requires_grad_()
     for slot in range(REGISTERS):

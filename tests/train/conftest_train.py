@@ -48,7 +48,12 @@ def environment() -> dict[str, str]:
 
 def run(arguments: list[str], processes: int = 1, code: int = 0) -> str:
     done = subprocess.run(
-        command(*arguments, processes=processes), capture_output=True, text=True, env=environment(), timeout=240, check=False
+        command(*arguments, processes=processes),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=240,
+        check=False,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -35,7 +35,9 @@ def test_killed_and_restarted_equals_unbroken(pictures: Path, tmp_path: Path) ->
     broken = train_arguments(pictures, tmp_path / "broken", steps)
     random.seed()
     for _ in range(2):
-        process = subprocess.Popen(command(*broken), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(*broken), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         kill_at = random.randint(4, 14)
         wait_for_step(tmp_path / "broken", kill_at, process)
         process.send_signal(signal.SIGKILL)

@@ -30,6 +30,8 @@ def main() -> None:
         app()
     except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
         import os
-        if os.environ.get("OFT_DEBUG"): raise
+
+        if os.environ.get("OFT_DEBUG"):
+            raise
         print(f"openflextok: {error}", file=sys.stderr)
         sys.exit(2)

@@ -46,7 +46,7 @@ def train(
 
     from openflextok.cli.progress import TrainingBar
     from openflextok.config import with_settings
-    from openflextok.data.sources import open_source
+    from openflextok.data.sources import keep_in_memory, open_source
     from openflextok.recipes import recipe as find_recipe
     from openflextok.train.build import build_objective
     from openflextok.train.loop import Trainer
@@ -62,6 +62,8 @@ def train(
         torch.manual_seed(chosen.train.seed)
         objective = build_objective(chosen, world.device)
         source = open_source(chosen.data.source)
+        if chosen.data.cache:
+            source = keep_in_memory(source, round(max(chosen.data.image_size) / chosen.data.crop_scale[0]))
         shown = open_source(chosen.data.heldout) if chosen.data.heldout else source
         preview = first_images(shown, chosen.train.preview_images, chosen.data.image_size).to(world.device)
         with TrainingBar(chosen.train.steps, visible=world.leads) as bar:

@@ -66,7 +66,7 @@ class TwoStreamBlock(nn.Module):
 
     def modulate(self, silu_temb_BD: Tensor) -> Tensor:
         """-> (B, 6, 2, D): depends on time alone, so that a sampler computes it once for all its steps."""
-        return self.modulation(silu_temb_BD).unflatten(-1, (2, 6, -1)).transpose(1, 2)
+        return self.modulation(silu_temb_BD).unflatten(-1, (2, 6, -1)).transpose(1, 2).contiguous()
 
     def forward(self, x_BLD: Tensor, patches: int, modulation_B62D: Tensor, mask: Tensor | None = None) -> Tensor:
         gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = modulation_B62D.to(x_BLD.dtype).unbind(1)

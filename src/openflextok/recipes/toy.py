@@ -23,7 +23,7 @@ def toy() -> TokenizerRecipe:
     """
     tokenizer = TokenizerConfig(
         image_size=(32, 32),
-        space=PixelsConfig(),
+        space=PixelsConfig(scale=2.0),
         encoder=RegisterViTConfig(3, 4, 128, 2, (8, 8), 16),
         quantizer=FSQConfig(),
         lengths=UniformChoiceConfig(power_lengths(16)),

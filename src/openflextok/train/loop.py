@@ -76,11 +76,10 @@ class Trainer:
         """Train; returns the counters. The last state is saved however the loop ends, except by a crash."""
         deadline = time.monotonic() + 60 * max_minutes
         self._resume()
+        self.batches = self._open_batches()
         self.log = RunLog(self.out, self.counters.step) if self.world.leads else None
         with self._stop_on_sigterm():
-            for batch in self._batches():
-                if self.counters.step >= self.config.steps:
-                    break
+            while self.counters.step < self.config.steps and (batch := self._next_batch()) is not None:
                 started = time.monotonic()
                 figures = self._step(batch)
                 self.counters.step += 1
@@ -146,7 +145,16 @@ class Trainer:
         first = self.counters.step * self.config.batch_size + self.world.rank * count
         return [(self.config.seed << 40) + first + i for i in range(count)]
 
-    def _batches(self) -> Iterator[Batch]:
+    def _next_batch(self) -> Batch | None:
+        """The batch of the next step; None when a SIGTERM to the whole process group ended the loading workers."""
+        try:
+            return next(self.batches)
+        except RuntimeError:
+            if self.stop:
+                return None
+            raise
+
+    def _open_batches(self) -> Iterator[Batch]:
         return batches(
             self.source,
             batch_size=self.config.batch_size,
@@ -244,8 +252,9 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         found = state.finished_checkpoints(self.out)
         if found:
+            state.check_recipe(self.out, to_dict(self.recipe))
             self.counters = state.read_state(found[-1] / "resume", self.trained)
             self.saved = self.counters.step
             logger.info("resumed from %s", found[-1])
         elif self.world.leads:
-            write_atomic(self.out / "recipe.json", json.dumps(to_dict(self.recipe), indent=2) + "\n")
+            state.write_recipe(self.out, to_dict(self.recipe))

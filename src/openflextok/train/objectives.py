@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -79,15 +79,22 @@ class TokenizerStep(nn.Module):
         return dict(losses.terms), metrics
 
 
+def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
+    """Fresh weights over the recipe's latent space; an autoencoder's own folder decides its shape and scaling."""
+    if not recipe.space_weights:
+        return Tokenizer(recipe.tokenizer)
+    space = checkpoint.load_autoencoder(recipe.space_weights)
+    tokenizer = Tokenizer(replace(recipe.tokenizer, space=space.config))
+    tokenizer.space.load_state_dict(space.state_dict())
+    return tokenizer
+
+
 class TokenizerObjective(Objective):
     """One phase: every part of the tokenizer learns from the decoder's loss."""
 
     def __init__(self, recipe: TokenizerRecipe, device: torch.device | str = "cpu") -> None:
-        tokenizer = Tokenizer(recipe.tokenizer)
-        if recipe.space_weights:
-            checkpoint.load_space(tokenizer.space, recipe.space_weights)
         self.recipe = recipe
-        self.tokenizer = tokenizer.to(device)
+        self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
         self.phases = [Phase("tokenizer", TokenizerStep(self.tokenizer, repa))]
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):

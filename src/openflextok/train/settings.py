@@ -25,7 +25,7 @@ class DataConfig:
     workers: int = 1
     """Data loading processes per rank; 0 loads in the training process."""
     cache: bool = False
-    """Keep decoded images in memory: for sets that fit."""
+    """Keep decoded images in memory, no larger than the crops need: for sets that fit; best with workers 0."""
 
 
 @dataclass(frozen=True)

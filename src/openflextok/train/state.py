@@ -12,6 +12,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -22,7 +23,14 @@ from openflextok.files import write_atomic
 from openflextok.train.optim import EMA
 from openflextok.train.parallel import fill, whole
 
-STATE, COUNTERS = "state.safetensors", "counters.json"
+RECIPE, STATE, COUNTERS = "recipe.json", "state.safetensors", "counters.json"
+FREE = {  # settings that may change between two starts of one run
+    "data": {"heldout", "workers", "cache"},
+    "train": {
+        "steps", "micro_batch_size", "parallel", "gradient_checkpointing", "compile", "log_every", "save_every", "keep",
+        "preview_every", "preview_images", "nonfinite_patience",
+    },
+}  # fmt: skip
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -117,3 +125,28 @@ def publish(out: Path, folder: Path, keep: int) -> None:
     os.replace(temporary, link)
     for old in finished_checkpoints(out)[:-keep]:
         shutil.rmtree(old)
+
+
+def write_recipe(out: Path, recipe: dict[str, Any]) -> None:
+    write_atomic(out / RECIPE, json.dumps(recipe, indent=2) + "\n")
+
+
+def check_recipe(out: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to go on with a run whose recipe differs in what its results depend on."""
+    path = out / RECIPE
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    changed = _changes(before, json.loads(json.dumps(recipe)), "")
+    changed = [c for c in changed if c.split(".")[-1] not in FREE.get(c.split(".")[0], set())]
+    if changed:
+        raise CheckpointError(
+            f"{out} holds a run of another recipe (different: {', '.join(changed[:5])}): give the same command, or "
+            "another --out"
+        )
+
+
+def _changes(before: Any, after: Any, path: str) -> list[str]:
+    """Paths at which two JSON values differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted(before.keys() | after.keys())
+        return [c for n in names for c in _changes(before.get(n), after.get(n), f"{path}.{n}" if path else n)]
+    return [] if before == after else [path]

@@ -1,0 +1,70 @@
+"""Timing against the machine's own matmul peak, and the one schema of results/*.json."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call."""
+
+    minimum: float
+    median: float
+
+
+def measure(function: Callable[[], object], repeats: int = 5) -> Timing:
+    """Time a call after one call to warm up."""
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return Timing(min(seconds), statistics.median(seconds))
+
+
+def matmul_peak(dtype: torch.dtype) -> Timing:
+    """Seconds for a 2048 x 2048 x 2048 product."""
+    a, b = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
+    return measure(lambda: a @ b)
+
+
+MATMUL_FLOPS = 2 * 2048**3
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write(path: Path, benchmark: str, rows: list[dict[str, object]]) -> None:
+    """results/*.json: {benchmark, date, machine, rows}."""
+    content = {"benchmark": benchmark, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "rows": rows}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def row(**values: object) -> dict[str, object]:
+    """A row of results, timings flattened to two numbers."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= (
+            {f"{name}_{k}": round(v, 6) for k, v in asdict(value).items()}
+            if isinstance(value, Timing)
+            else {name: value}
+        )
+    return flat

@@ -1,0 +1,122 @@
+"""What goes wrong in training, and the alignment term."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest_train import TINY, run, train_arguments
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from openflextok.config import with_settings
+from openflextok.data.sources import FolderSource
+from openflextok.recipes import recipe
+from openflextok.train.build import build_objective
+from openflextok.train.loop import Trainer, TrainingDiverged
+from openflextok.train.parallel import World
+from openflextok.train.repa import Repa, StubTeacher
+from openflextok.train.settings import RepaConfig, StubTeacherConfig
+
+CPU = World(0, 1, torch.device("cpu"))
+
+
+def trainer(pictures: Path, out: Path, *settings: str) -> Trainer:
+    made = with_settings(recipe("toy"), [*TINY, "train.steps=6", *settings])
+    torch.manual_seed(0)
+    preview = torch.zeros(1, 3, 32, 32)
+    return Trainer(made, build_objective(made), FolderSource(pictures), preview, out, CPU)
+
+
+class PoisonAt(nn.Module):
+    """Passes on to a module, but with a NaN in the loss at some steps."""
+
+    def __init__(self, inner: nn.Module, steps: set[int]) -> None:
+        super().__init__()
+        self.inner, self.steps = inner, steps
+
+    def forward(self, images, draws, step):
+        terms, metrics = self.inner(images, draws, step)
+        return {name: term * (float("nan") if step in self.steps else 1.0) for name, term in terms.items()}, metrics
+
+
+def poison(made: Trainer, steps: set[int]) -> None:
+    made.trained = [dataclasses.replace(t, wrapped=PoisonAt(t.wrapped, steps)) for t in made.trained]
+
+
+def test_a_nonfinite_step_is_skipped_counted_and_kept(pictures: Path, tmp_path: Path) -> None:
+    made = trainer(pictures, tmp_path / "run")
+    poison(made, {2})
+    counters = made.run()
+    assert (counters.step, counters.skipped, counters.skipped_in_a_row) == (6, 1, 0)
+    saved = load_file(tmp_path / "run/nonfinite/step-00000002-rank0.safetensors")
+    assert saved["images"].shape == (4, 3, 32, 32)
+    keys = json.loads((tmp_path / "run/nonfinite/step-00000002-rank0.json").read_text())["keys"]
+    assert len(keys) == 4 and all((pictures / key).exists() or Path(key).exists() for key in keys)
+    assert all(torch.isfinite(p).all() for p in made.trained[0].module.parameters())
+
+
+def test_too_many_in_a_row_stop_with_an_explanation(pictures: Path, tmp_path: Path) -> None:
+    made = trainer(pictures, tmp_path / "run", "train.nonfinite_patience=3")
+    poison(made, {1, 2, 3})
+    with pytest.raises(TrainingDiverged, match=r"3 steps in a row .* Lower train.optim.learning_rate"):
+        made.run()
+
+
+def test_corrupt_images_are_logged_and_skipped(pictures: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for path in pictures.iterdir():
+        (mixed / path.name).write_bytes(path.read_bytes())
+    (mixed / "broken.png").write_bytes((mixed / "00.png").read_bytes()[:60])
+    made = trainer(mixed, tmp_path / "run", "train.steps=8")
+    counters = made.run()
+    lines = (tmp_path / "run/corrupt.jsonl").read_text().splitlines()
+    assert counters.corrupt == len(lines) > 0
+    assert all("broken.png" in line for line in lines)
+
+
+def test_another_recipe_is_refused(pictures: Path, tmp_path: Path) -> None:
+    run(train_arguments(pictures, tmp_path / "run", "train.steps=2"))
+    text = run(train_arguments(pictures, tmp_path / "run", "train.steps=4", "train.seed=1"), code=2)
+    assert "train.seed" in text and "another --out" in text and "Traceback" not in text
+
+
+def test_unknown_setting_is_refused(pictures: Path, tmp_path: Path) -> None:
+    text = run(train_arguments(pictures, tmp_path / "run", "train.stepps=2"), code=2)
+    assert "did you mean 'steps'" in text and "Traceback" not in text
+
+
+def test_stub_teacher_is_the_same_everywhere() -> None:
+    assert torch.equal(StubTeacher(StubTeacherConfig()).weight, StubTeacher(StubTeacherConfig()).weight)
+
+
+def test_alignment_is_one_minus_cosine() -> None:
+    repa = Repa(RepaConfig(StubTeacherConfig(dim=8, grid=4), weight=0.5), width=16)
+    images, features = torch.rand(2, 3, 16, 16) * 2 - 1, torch.randn(2, 16, 16)
+    target = repa.teacher(images).flatten(2).transpose(1, 2)
+    predicted = repa.projection(features)
+    cosine = (predicted * target).sum(-1) / (predicted.norm(dim=-1) * target.norm(dim=-1))
+    losses = repa(features, images)
+    torch.testing.assert_close(losses.terms["repa"], 0.5 * (1 - cosine.mean()))
+    repa.projection = nn.Identity()
+    torch.testing.assert_close(repa(target, images).terms["repa"], torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_alignment_gets_easier_with_training(pictures: Path, tmp_path: Path) -> None:
+    made = with_settings(recipe("toy"), [*TINY, "train.steps=30"])
+    made = dataclasses.replace(made, repa=RepaConfig(StubTeacherConfig(), hidden=64))
+    torch.manual_seed(0)
+    out = tmp_path / "run"
+    Trainer(made, build_objective(made), FolderSource(pictures), torch.zeros(1, 3, 32, 32), out, CPU).run()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["repa"] < 0.8 * lines[0]["repa"]
+
+
+def test_preview_is_a_picture_of_originals_and_prefixes(pictures: Path, tmp_path: Path) -> None:
+    made = trainer(pictures, tmp_path / "run", "train.steps=2")
+    made.run()
+    with Image.open(tmp_path / "run/previews/step-00000002.png") as picture:
+        assert picture.width > 7 * 32 and picture.height > 32  # original, space, 1, 2, 4, 8, 16
