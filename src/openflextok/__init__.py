@@ -38,7 +38,18 @@ _HOME = {
     "Tokens": "types",
 }
 
-__all__ = [*_HOME]
+__all__ = [
+    "APG",
+    "CFG",
+    "Euler",
+    "Heun",
+    "Tokenizer",
+    "Tokens",
+    "attention_backend",
+    "load",
+    "save",
+    "to_pil",
+]
 __version__ = "0.1.0"
 
 
