@@ -205,14 +205,3 @@ def test_pickled_autoencoders_are_never_read(folder):
         CheckpointError, match="missing .*diffusion_pytorch_model.bin are never read: convert to safetensors"
     ):
         checkpoint.load_autoencoder(folder)
-
-
-def test_load_space_fills_a_tokenizers_space_of_the_same_config(folder, make, tmp_path):
-    import dataclasses
-
-    space = AutoencoderKL(TINY)
-    checkpoint.load_space(space, folder)
-    assert torch.equal(space.encoder.conv_in.weight, make().encoder.conv_in.weight)
-    other = AutoencoderKL(dataclasses.replace(TINY, scaling_factor=1.0))
-    with pytest.raises(CheckpointError, match="the recipe's is"):
-        checkpoint.load_space(other, folder)

@@ -25,6 +25,14 @@ def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> 
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
+def math(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Plain products and a float32 softmax: for training on a CPU, where the fused backward pass is slow."""
+    scores = (q @ k.transpose(-1, -2)).float() * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
 def flex(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """flex_attention; compile the model around it for speed. Forward only on the CPU."""
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
@@ -48,12 +56,12 @@ def _tensor(value: object) -> Tensor:
     return value
 
 
-BACKENDS: dict[str, AttentionFunction] = {"sdpa": sdpa, "flex": flex}
+BACKENDS: dict[str, AttentionFunction] = {"sdpa": sdpa, "math": math, "flex": flex}
 _backend: list[AttentionFunction] = [sdpa]
 
 
 @contextmanager
-def attention_backend(name: Literal["sdpa", "flex"]) -> Iterator[None]:
+def attention_backend(name: Literal["sdpa", "math", "flex"]) -> Iterator[None]:
     """Run every attention inside this context with the named backend ("sdpa" is the default)."""
     if name not in BACKENDS:
         raise ValueError(f"unknown attention backend {name!r}: give one of {', '.join(BACKENDS)}")

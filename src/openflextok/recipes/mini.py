@@ -17,7 +17,9 @@ def flextok_mini() -> TokenizerRecipe:
     """
     tokenizer = flextok(4, 5, image_size=128, num_tokens=64, space=MINI_SPACE)
     tokenizer = replace(tokenizer, decoder=replace(tokenizer.decoder, guidance="cfg:1.5", null_probability=0.1))
-    optim = OptimConfig(learning_rate=2e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
-    train = TrainConfig(steps=10_000, batch_size=32, optim=optim, save_every=250, preview_every=500, log_every=10)
+    optim = OptimConfig(learning_rate=1.2e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
+    train = TrainConfig(
+        steps=3400, batch_size=64, attention="math", optim=optim, save_every=100, preview_every=200, log_every=10
+    )
     data = DataConfig(image_size=(128, 128), crop_scale=(0.8, 1.0), workers=0, cache=True)
     return TokenizerRecipe("flextok-mini", tokenizer, data, train, space_weights="runs/kl-f8-mini/model")

@@ -30,5 +30,7 @@ def toy() -> TokenizerRecipe:
         decoder=FlowDecoderConfig(3, 4, 128, 3, (8, 8), 16, timesteps=LogitNormalConfig(), guidance="cfg:1.5"),
     )
     optim = OptimConfig(learning_rate=3e-3, base_width=128, warmup_steps=50, ema_decay=0.99)
-    train = TrainConfig(steps=600, batch_size=64, optim=optim, save_every=200, preview_every=200, log_every=10)
+    train = TrainConfig(
+        steps=600, batch_size=64, attention="math", optim=optim, save_every=200, preview_every=200, log_every=10
+    )
     return TokenizerRecipe("toy", tokenizer, DataConfig(image_size=(32, 32), workers=1), train)

@@ -22,6 +22,8 @@ from openflextok.config import to_dict
 from openflextok.data.loader import Batch, batches
 from openflextok.data.sources import ImageSource
 from openflextok.files import atomic_folder, write_atomic
+from openflextok.nets.attention import attention_backend
+from openflextok.nets.transformer import Block, TwoStreamBlock
 from openflextok.train import parallel, state
 from openflextok.train.log import RunLog
 from openflextok.train.objectives import Objective
@@ -66,7 +68,9 @@ class Trainer:
     def _prepare(self, name: str, module: torch.nn.Module) -> Trained:
         wrapped = parallel.wrap(module, self.world, self.config.parallel)
         if self.config.compile:
-            wrapped.compile()
+            for block in module.modules():
+                if isinstance(block, (Block, TwoStreamBlock)):
+                    block.compile()
         optim = self.config.optim
         return Trained(name, module, wrapped, adamw(module, optim), EMA(module, optim.ema_decay))
 
@@ -78,7 +82,7 @@ class Trainer:
         self._resume()
         self.batches = self._open_batches()
         self.log = RunLog(self.out, self.counters.step) if self.world.leads else None
-        with self._stop_on_sigterm():
+        with self._stop_on_sigterm(), attention_backend(self.config.attention):
             while self.counters.step < self.config.steps and (batch := self._next_batch()) is not None:
                 started = time.monotonic()
                 figures = self._step(batch)
