@@ -61,6 +61,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
+    """Flush to the disk; files get the permissions that new files usually get (safetensors writes 0600)."""
+    if path.is_file():
+        umask = os.umask(0)
+        os.umask(umask)
+        path.chmod(0o666 & ~umask)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

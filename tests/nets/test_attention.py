@@ -69,12 +69,13 @@ def test_sdpa_equals_loops(name, attention, x):
 @unfused
 @pytest.mark.parametrize("name", masks())
 @pytest.mark.parametrize("batch", [1, 2])
-def test_flex_equals_sdpa(name, batch, attention, x):
+@pytest.mark.parametrize("backend", ["math", "flex"])
+def test_other_backends_equal_sdpa(backend, name, batch, attention, x):
     mask = masks()[name]
     mask = mask[:batch] if mask is not None and mask.ndim == 4 else mask
     with torch.no_grad():
         expected = attention(x[:batch], mask)
-        with attention_backend("flex"):
+        with attention_backend(backend):
             found = attention(x[:batch], mask)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert float(expected.abs().max()) > 0.1
@@ -103,7 +104,7 @@ def test_backends_are_chosen_inside_a_context_only(attention, x, monkeypatch):
 
 def test_unknown_backends_are_refused():
     with (
-        pytest.raises(ValueError, match="unknown attention backend 'flash': give one of sdpa, flex"),
+        pytest.raises(ValueError, match="unknown attention backend 'flash': give one of sdpa, math, flex"),
         attention_backend("flash"),  # pyright: ignore
     ):
         pass

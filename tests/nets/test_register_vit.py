@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from openflextok.config import ConfigError, RegisterViTConfig
+from openflextok.config import ConfigError, FSQConfig, RegisterViTConfig
 from openflextok.nets.encoders import RegisterViT, register_mask
+from openflextok.quantizers.fsq import FSQ
 
 PATCHES, REGISTERS = 16, 8
 
@@ -91,9 +92,12 @@ def test_every_patch_reaches_every_slot(encoder, latents):
         assert not gradient[1].any()
 
 
-def test_a_fresh_encoder_says_zero():
-    encoder = RegisterViT(RegisterViTConfig(3, 4, 32, 2, (4, 4), 8, head_dim=16))
-    assert not encoder(torch.randn(1, 3, 16, 16)).values_BND.any()
+def test_a_fresh_encoder_uses_many_codes():
+    torch.manual_seed(0)
+    encoder = RegisterViT(RegisterViTConfig(3, 4, 64, 2, (4, 4), 8, head_dim=16))
+    slots = encoder(torch.randn(4, 3, 16, 16)).values_BND
+    assert 0.5 < slots.std() < 2
+    assert len(FSQ(FSQConfig()).forward(slots).ids_BN.unique()) > 16  # of 32
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(encoder, latents):

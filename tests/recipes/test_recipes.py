@@ -69,6 +69,7 @@ def small(made: TokenizerRecipe | AutoencoderRecipe, tmp_path: Path) -> Tokenize
     train = dataclasses.replace(made.train, steps=2, batch_size=2, micro_batch_size=1, save_every=2, preview_images=1)
     data = dataclasses.replace(made.data, workers=0, cache=False)
     if isinstance(made, AutoencoderRecipe):
+        data = dataclasses.replace(data, image_size=(64, 64))
         return dataclasses.replace(made, train=train, data=data, perceptual="none", adversarial_start=1)
     if made.space_weights:
         space = dataclasses.replace(made.tokenizer.space, block_out_channels=(16, 16, 16, 16), layers_per_block=1, norm_num_groups=8)  # fmt: skip

@@ -13,7 +13,7 @@ from openflextok.interfaces import Encoder
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
 from openflextok.nets.patches import PatchEmbedding
-from openflextok.nets.transformer import Block, init_linear, zero_linear
+from openflextok.nets.transformer import Block, init_linear
 from openflextok.types import Slots
 
 
@@ -43,8 +43,9 @@ class RegisterViT(Encoder):
 
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.registers, std=0.02)
-        init_linear(self, self.config.depth)
-        zero_linear(self.head)
+        init_linear(
+            self, self.config.depth
+        )  # the head too: from zero, short trainings stay at a few codes (docs/log.md)
 
     def forward(self, latents_BCHW: Tensor) -> Slots:
         x_BPD = self.patches(latents_BCHW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from openflextok.config import LogitNormalConfig
 from openflextok.recipes.autoencoders import MINI_SPACE
 from openflextok.recipes.flextok import flextok
 from openflextok.train.settings import DataConfig, OptimConfig, TokenizerRecipe, TrainConfig
@@ -16,10 +17,17 @@ def flextok_mini() -> TokenizerRecipe:
     Cost: hours on 2 CPU cores with bf16 matrix units. Result: the model card of the embedded checkpoint.
     """
     tokenizer = flextok(4, 5, image_size=128, num_tokens=64, space=MINI_SPACE)
-    tokenizer = replace(tokenizer, decoder=replace(tokenizer.decoder, guidance="cfg:1.5", null_probability=0.1))
+    decoder = replace(
+        tokenizer.decoder,
+        absence="remove",
+        guidance="cfg:1.5",
+        null_probability=0.1,
+        timesteps=LogitNormalConfig(1.5, 1.3),  # near noise, tokens matter most: a short training learns to use them
+    )
+    tokenizer = replace(tokenizer, decoder=decoder)
     optim = OptimConfig(learning_rate=1.2e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
     train = TrainConfig(
-        steps=3400, batch_size=64, attention="math", optim=optim, save_every=100, preview_every=200, log_every=10
+        steps=4000, batch_size=32, attention="math", optim=optim, save_every=100, preview_every=200, log_every=10
     )
     data = DataConfig(image_size=(128, 128), crop_scale=(0.8, 1.0), workers=0, cache=True)
     return TokenizerRecipe("flextok-mini", tokenizer, data, train, space_weights="runs/kl-f8-mini/model")

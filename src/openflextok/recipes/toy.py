@@ -27,7 +27,9 @@ def toy() -> TokenizerRecipe:
         encoder=RegisterViTConfig(3, 4, 128, 2, (8, 8), 16),
         quantizer=FSQConfig(),
         lengths=UniformChoiceConfig(power_lengths(16)),
-        decoder=FlowDecoderConfig(3, 4, 128, 3, (8, 8), 16, timesteps=LogitNormalConfig(), guidance="cfg:1.5"),
+        decoder=FlowDecoderConfig(
+            3, 4, 128, 3, (8, 8), 16, timesteps=LogitNormalConfig(1.5, 1.3), absence="remove", guidance="cfg:1.5"
+        ),
     )
     optim = OptimConfig(learning_rate=3e-3, base_width=128, warmup_steps=50, ema_decay=0.99)
     train = TrainConfig(
