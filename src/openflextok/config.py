@@ -87,6 +87,8 @@ class FSQConfig:
     """Finite scalar quantization."""
 
     levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
+    saturation_weight: float = 0.0
+    """Weight of a loss on slots beyond +-2, where the bound is flat; 0 is FlexTok's and FSQ's own choice."""
 
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < 2:

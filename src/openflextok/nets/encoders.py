@@ -42,10 +42,9 @@ class RegisterViT(Encoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.trunc_normal_(self.registers, std=0.02)
-        init_linear(
-            self, self.config.depth
-        )  # the head too: from zero, short trainings stay at a few codes (docs/log.md)
+        """Registers with std 1 and a random head: what starts alike, or at zero, stays alike for long (docs/log.md)."""
+        nn.init.trunc_normal_(self.registers)
+        init_linear(self, self.config.depth)
 
     def forward(self, latents_BCHW: Tensor) -> Slots:
         x_BPD = self.patches(latents_BCHW)

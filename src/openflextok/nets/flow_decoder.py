@@ -53,7 +53,7 @@ class FlowDecoder(Decoder):
     def reset_parameters(self) -> None:
         init_linear(self, self.config.depth)
         for parameter in (self.token_positions, self.mask_token, self.null_token):
-            nn.init.trunc_normal_(parameter, std=0.02)
+            nn.init.trunc_normal_(parameter)  # std 1: tokens must be told apart (docs/log.md)
         if self.config.zero_null:
             nn.init.zeros_(self.null_token)
         for block in self.blocks:

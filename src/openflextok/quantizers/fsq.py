@@ -14,7 +14,7 @@ from torch import Tensor
 
 from openflextok.config import FSQConfig
 from openflextok.interfaces import Quantizer
-from openflextok.types import Quantized
+from openflextok.types import Losses, Quantized
 
 EPSILON = 1e-3
 
@@ -53,7 +53,14 @@ class FSQ(Quantizer):
             rounded = bounded.round()
             values = (bounded + (rounded - bounded).detach()) / half_width
             digits = rounded.detach().long() + half_width
-            return Quantized(values, (digits * self.strides_D).sum(-1))
+            return Quantized(values, (digits * self.strides_D).sum(-1), self.saturation(z_BND))
+
+    def saturation(self, z_BND: Tensor) -> Losses:
+        """Mean square of what exceeds +-2: tanh is flat there, and a slot that drifted off would stay at one code."""
+        if self.config.saturation_weight == 0:
+            return Losses()
+        excess = torch.relu(z_BND.float().abs() - 2)
+        return Losses({"saturation": self.config.saturation_weight * excess.square().mean()})
 
     def lookup(self, ids_BN: Tensor) -> Tensor:
         """Ids in [0, codebook_size) -> values in [-1, 1], float32."""

@@ -25,7 +25,7 @@ def toy() -> TokenizerRecipe:
         image_size=(32, 32),
         space=PixelsConfig(scale=2.0),
         encoder=RegisterViTConfig(3, 4, 128, 2, (8, 8), 16),
-        quantizer=FSQConfig(),
+        quantizer=FSQConfig(saturation_weight=0.01),
         lengths=UniformChoiceConfig(power_lengths(16)),
         decoder=FlowDecoderConfig(
             3, 4, 128, 3, (8, 8), 16, timesteps=LogitNormalConfig(1.5, 1.3), absence="remove", guidance="cfg:1.5"

@@ -48,7 +48,6 @@ class RunLog:
 
     def corrupt(self, step: int, reasons: tuple[str, ...]) -> None:
         for reason in reasons:
-            logger.warning("skipped an unreadable image: %s", reason)
             self._append("corrupt.jsonl", {"step": step, "image": reason})
 
     def close(self) -> None:

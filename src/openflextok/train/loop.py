@@ -210,6 +210,8 @@ class Trainer:
         step, last = self.counters.step, self.counters.step == self.config.steps
         self.counters.corrupt += len(batch.corrupt)
         speed = {"images_per_second": self.config.batch_size / max(seconds, 1e-9)}
+        for reason in batch.corrupt:
+            logger.warning("step %d: skipped an unreadable image: %s", step, reason)
         if self.log is not None:
             self.log.corrupt(step, batch.corrupt)
             self.report(step, figures | speed)
