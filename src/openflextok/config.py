@@ -234,6 +234,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     return data
 
 
+def changed_entries(config: Any) -> dict[str, Any]:
+    """JSON data of a config without what equals its defaults: the same after a class gains an entry."""
+    data = to_dict(config)
+    defaults = {f.name: f.default for f in fields(config) if f.default is not dataclasses.MISSING}
+    return {n: v for n, v in data.items() if n == "type" or n not in defaults or getattr(config, n) != defaults[n]}
+
+
 def from_dict(cls: type[T], data: Any, where: str = "config") -> T:
     """JSON data -> a config of class `cls`; ConfigError names the entry, the value and what is allowed."""
     return _read(cls, data, where)

@@ -49,7 +49,9 @@ def read_tokens(path: Path) -> TokenFile:
             if header.get("format") != FORMAT:
                 raise ValueError(f"{path} is not a token file: give one that `openflextok encode` wrote")
             ids = file.get_tensor("ids").to(torch.int64)
-            names = tuple(json.loads(header["names"]))
-            return TokenFile(ids, names, header["fingerprint"], header["tokenizer"])
+            names = json.loads(header["names"])
+            if ids.ndim != 2 or not isinstance(names, list) or len(names) != len(ids):
+                raise ValueError(f"{path}: ids of shape {tuple(ids.shape)} do not go with its names: encode again")
+            return TokenFile(ids, tuple(map(str, names)), header["fingerprint"], header["tokenizer"])
     except (SafetensorError, OSError, KeyError) as error:
         raise ValueError(f"{path} is damaged or not a token file ({error}): encode the images again") from None

@@ -6,6 +6,7 @@ Shape suffixes: B batch, N tokens, D token dimension, C channels, H x W pixels, 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -40,6 +41,18 @@ PARTS: dict[type, type] = {
 def build_part(config: Any) -> Any:
     """A part's config -> the part, with fresh weights."""
     return PARTS[type(config)](config)
+
+
+TRAINING_ONLY = ("saturation_weight",)  # entries that ids do not depend on
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 over the names and float32 values of a module's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class Tokenizer(nn.Module):
@@ -86,11 +99,16 @@ class Tokenizer(nn.Module):
 
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any weight or setting that ids depend on."""
-        digest = hashlib.sha256(repr((self.config.space, self.config.encoder, self.config.quantizer)).encode())
-        for part in (self.space, self.encoder, self.quantizer):
-            for name, tensor in part.state_dict().items():
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().float().numpy().tobytes())
+        digest = hashlib.sha256()
+        for part, without in (
+            (self.config.space, ()),
+            (self.config.encoder, ()),
+            (self.config.quantizer, TRAINING_ONLY),
+        ):
+            settings = {name: value for name, value in cfg.changed_entries(part).items() if name not in without}
+            digest.update(json.dumps(settings, sort_keys=True).encode())
+        for module in (self.space, self.encoder, self.quantizer):
+            digest.update(weights_digest(module).encode())
         return digest.hexdigest()[:16]
 
     # -- training -----------------------------------------------------------------------------------------------

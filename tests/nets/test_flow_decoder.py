@@ -1,6 +1,7 @@
 """The flow decoder: what reaches the output, what it costs, and that all its shortcuts change nothing."""
 
 import dataclasses
+import shutil
 
 import pytest
 import torch
@@ -393,6 +394,7 @@ def test_compiled_equals_eager(backend, make, latents):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
 def test_inductor_equals_eager(make, latents):
     torch._dynamo.reset()

@@ -1,6 +1,7 @@
 """A killed run, started again with the same command, ends exactly where an unbroken one does."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -48,11 +49,14 @@ def test_killed_and_restarted_equals_unbroken(pictures: Path, tmp_path: Path) ->
     assert load(tmp_path / "broken" / "model").num_tokens == 16
 
 
-def test_sigterm_saves_and_exits_well(pictures: Path, tmp_path: Path) -> None:
-    arguments = train_arguments(pictures, tmp_path / "run", "train.steps=100000", "train.save_every=100000")
-    process = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.DEVNULL)
+def test_sigterm_to_the_whole_group_saves_and_exits_well(pictures: Path, tmp_path: Path) -> None:
+    long = ("train.steps=100000", "train.save_every=100000", "data.workers=1")
+    arguments = train_arguments(pictures, tmp_path / "run", *long)
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
+    )
     wait_for_step(tmp_path / "run", 3, process)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # the loading worker gets it too
     assert process.wait(timeout=60) == 0
     last = finished_checkpoints(tmp_path / "run")[-1]
     assert json.loads((last / "resume" / "counters.json").read_text())["step"] >= 3
@@ -63,3 +67,16 @@ def test_max_minutes(pictures: Path, tmp_path: Path) -> None:
     text = run([*train_arguments(pictures, tmp_path / "run", "train.steps=100000"), "--max-minutes", "0.02"])
     assert "of 100000 steps" in text
     assert finished_checkpoints(tmp_path / "run")
+
+
+def test_a_critic_resumes_exactly(pictures: Path, tmp_path: Path) -> None:
+    """Two phases: both optimizers, both averages, and the critic's spectral-norm buffers."""
+    shape = "autoencoder.block_out_channels=[16, 16]", "autoencoder.layers_per_block=1", "autoencoder.norm_num_groups=8"
+    settings = (*shape, "data.image_size=[32, 32]", "perceptual=none", "adversarial_start=1", "train.steps=6")
+    small = (*settings, "train.micro_batch_size=0")
+    run(train_arguments(pictures, tmp_path / "unbroken", *small, recipe="kl-f8"))
+    broken = train_arguments(pictures, tmp_path / "broken", *small, recipe="kl-f8")
+    run([*broken, "--max-minutes", "0"])
+    assert "resumed" in run(broken)
+    unbroken, resumed = state_of(tmp_path / "unbroken"), state_of(tmp_path / "broken")
+    assert unbroken == resumed

@@ -20,6 +20,8 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     """Files as given, folders as all image files below them; ValueError for what does not exist or holds none."""
     from openflextok.data.base import IMAGE_SUFFIXES
 
+    if not paths:
+        raise ValueError("no images given: name files or folders")
     found: list[Path] = []
     for path in paths:
         if not path.exists():
@@ -35,6 +37,8 @@ class Reader:
     """Reads images in batches; unreadable ones are reported, kept in `failed`, and do not stop the rest."""
 
     def __init__(self, files: Sequence[Path], size: tuple[int, int], batch: int) -> None:
+        if batch < 1:
+            raise ValueError(f"batch size {batch} is impossible: give 1 or more images at a time")
         self.files, self.size, self.batch = files, size, batch
         self.failed: list[str] = []
 

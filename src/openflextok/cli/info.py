@@ -12,6 +12,7 @@ def info(checkpoint: str | None = None, /) -> None:
         A built-in name, a folder or a Hub id; the embedded checkpoint if not given.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from openflextok import catalog
@@ -44,5 +45,5 @@ def info(checkpoint: str | None = None, /) -> None:
     rows["bytes"] = ", ".join(f"{n} tokens: {tokenizer.bytes_per_image(n)}" for n in lengths)
     table = Table(show_header=False, box=None)
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     Console().print(table)

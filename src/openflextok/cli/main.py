@@ -28,7 +28,7 @@ def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 2."""
     try:
         app()
-    except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         import os
 
         if os.environ.get("OFT_DEBUG"):

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from openflextok.tokenizer import Tokenizer
 
+MOST_ROWS = 32
 PHOTOS = Path(__file__).parents[1] / "photos"
 
 
@@ -43,7 +44,12 @@ def demo(
     from openflextok.files import atomic_file
 
     tokenizer = checkpoints.load(checkpoint)
-    reader = Reader(image_files(images or sorted(PHOTOS.glob("*.jpg"))), tokenizer.image_size, batch=64)
+    files = image_files(images or sorted(PHOTOS.glob("*.jpg")))
+    if len(files) > MOST_ROWS:
+        raise ValueError(
+            f"cannot show {len(files)} photos in one picture: give at most {MOST_ROWS}, or use reconstruct"
+        )
+    reader = Reader(files, tokenizer.image_size, batch=MOST_ROWS)
     pictures = [picture for _, batch in reader for picture in batch]
     summary = reader.summary()
     with atomic_file(out) as temporary:

@@ -99,6 +99,8 @@ def decode(
     if not 1 <= length <= content.ids.shape[1]:
         most = content.ids.shape[1]
         raise ValueError(f"cannot keep {length} tokens: {tokens} has {most} per image (1 <= length <= {most})")
+    if batch_size < 1:
+        raise ValueError(f"batch size {batch_size} is impossible: give 1 or more images at a time")
     targets = output_names(content.names)
     out.mkdir(parents=True, exist_ok=True)
     for start in track(range(0, len(targets), batch_size), description="decoding", transient=True):

@@ -72,8 +72,11 @@ def _parse(meta: Path, number: int, line: str) -> dict:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"{meta}, line {number}: not JSON ({error.msg}); write one object per line") from None
-    if not isinstance(row, dict) or not isinstance(row.get("file"), str):
+    file = row.get("file") if isinstance(row, dict) else None
+    if not isinstance(file, str):
         raise ValueError(f'{meta}, line {number}: no "file"; each line needs the path of a picture under that name')
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise ValueError(f"{meta}, line {number}: {file!r} lies outside the folder; give paths below it")
     return row
 
 

@@ -9,6 +9,7 @@ one step, put together, are the batch of a run with one rank.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -120,7 +121,20 @@ def _stream(steps: _Steps, start_step: int, workers: int) -> Iterator[Batch]:
 
 def _loader(steps: _Steps, numbers: range, workers: int) -> DataLoader:
     own = torch.Generator()  # else the loader would draw from the global generator
-    return DataLoader(steps, batch_size=None, sampler=numbers, num_workers=workers, prefetch_factor=2, generator=own)
+    return DataLoader(
+        steps,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=2,
+        generator=own,
+        worker_init_fn=_outlive_sigterm,
+    )
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """A SIGTERM to the whole process group is for the trainer, which ends its workers after it has saved."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from torch import Tensor
 class Absence(ABC):
     """Registers and which of them to keep -> registers that the transformer sees."""
 
+    uses_mask_token: bool
+
     @abstractmethod
     def batch(
         self, registers_BND: Tensor, keep_BN: Tensor, mask_token_D: Tensor, total: int
@@ -31,6 +33,8 @@ class Absence(ABC):
 
 class MaskToken(Absence):
     """The official form: one learned vector, without a position, stands for every absent token of `total`."""
+
+    uses_mask_token = True
 
     def batch(
         self, registers_BND: Tensor, keep_BN: Tensor, mask_token_D: Tensor, total: int
@@ -49,6 +53,8 @@ class MaskToken(Absence):
 
 class Removed(Absence):
     """Absent tokens leave the sequence, so that fewer tokens cost less."""
+
+    uses_mask_token = False
 
     def batch(
         self, registers_BND: Tensor, keep_BN: Tensor, mask_token_D: Tensor, total: int

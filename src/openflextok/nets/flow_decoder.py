@@ -39,7 +39,7 @@ class FlowDecoder(Decoder):
         self.num_tokens = c.num_tokens
         self.tokens = nn.Linear(c.token_dim, c.width)
         self.token_positions = nn.Parameter(torch.empty(c.num_tokens, c.width))
-        self.mask_token = nn.Parameter(torch.empty(c.width))
+        self.mask_token = nn.Parameter(torch.empty(c.width), requires_grad=FORMS[c.absence].uses_mask_token)
         self.null_token = nn.Parameter(torch.empty(c.width), requires_grad=not c.zero_null)
         self.patches = PatchEmbedding(c.channels, c.patch_size, c.width, c.grid, c.positions, c.interpolate_positions)
         self.time = TimeEmbedding(c.width, c.max_timestep)

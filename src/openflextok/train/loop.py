@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from openflextok.config import to_dict
-from openflextok.data.loader import Batch, batches
+from openflextok.data.loader import Batch
+from openflextok.data.loader import batches as open_batches
 from openflextok.data.sources import ImageSource
 from openflextok.files import atomic_folder, write_atomic
 from openflextok.nets.attention import attention_backend
@@ -80,19 +81,21 @@ class Trainer:
         """Train; returns the counters. The last state is saved however the loop ends, except by a crash."""
         deadline = time.monotonic() + 60 * max_minutes
         self._resume()
-        self.batches = self._open_batches()
+        batches = self._open_batches()
         self.log = RunLog(self.out, self.counters.step) if self.world.leads else None
         with self._stop_on_sigterm(), attention_backend(self.config.attention):
-            while self.counters.step < self.config.steps and (batch := self._next_batch()) is not None:
-                started = time.monotonic()
+            started = time.monotonic()
+            while self.counters.step < self.config.steps:
+                batch = next(batches)
                 figures = self._step(batch)
                 self.counters.step += 1
                 self._record(batch, figures, time.monotonic() - started)
+                started = time.monotonic()
                 if parallel.any_of(self.world, self.stop or time.monotonic() > deadline):
                     break
                 if self.counters.step % self.config.save_every == 0:
                     self._save()
-        self._save()
+            self._save()
         if self.log is not None:
             self.log.close()
         return self.counters
@@ -149,17 +152,8 @@ class Trainer:
         first = self.counters.step * self.config.batch_size + self.world.rank * count
         return [(self.config.seed << 40) + first + i for i in range(count)]
 
-    def _next_batch(self) -> Batch | None:
-        """The batch of the next step; None when a SIGTERM to the whole process group ended the loading workers."""
-        try:
-            return next(self.batches)
-        except RuntimeError:
-            if self.stop:
-                return None
-            raise
-
     def _open_batches(self) -> Iterator[Batch]:
-        return batches(
+        return open_batches(
             self.source,
             batch_size=self.config.batch_size,
             image_size=self.data.image_size,
@@ -208,7 +202,7 @@ class Trainer:
 
     def _record(self, batch: Batch, figures: dict[str, float], seconds: float) -> None:
         step, last = self.counters.step, self.counters.step == self.config.steps
-        self.counters.corrupt += len(batch.corrupt)
+        self.counters.corrupt += parallel.sum_over(self.world, len(batch.corrupt))
         speed = {"images_per_second": self.config.batch_size / max(seconds, 1e-9)}
         for reason in batch.corrupt:
             logger.warning("step %d: skipped an unreadable image: %s", step, reason)
@@ -256,11 +250,14 @@ class Trainer:
 
     def _resume(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
+        if self.world.leads:
+            state.clear_leftovers(self.out)
+        facts = to_dict(self.recipe) | {"facts": dict(self.objective.facts)}
         found = state.finished_checkpoints(self.out)
         if found:
-            state.check_recipe(self.out, to_dict(self.recipe))
+            state.check_recipe(self.out, facts)
             self.counters = state.read_state(found[-1] / "resume", self.trained)
             self.saved = self.counters.step
             logger.info("resumed from %s", found[-1])
         elif self.world.leads:
-            state.write_recipe(self.out, to_dict(self.recipe))
+            state.write_recipe(self.out, facts)

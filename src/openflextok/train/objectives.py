@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H x W pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from openflextok import checkpoint
 from openflextok.evaluate.metrics import code_usage
-from openflextok.tokenizer import Tokenizer
+from openflextok.tokenizer import Tokenizer, weights_digest
 from openflextok.train.parallel import whole_state
 from openflextok.train.preview import prefix_grid
 from openflextok.train.repa import Repa
@@ -42,6 +42,8 @@ class Objective(ABC):
     """What is trained, how it is shown, and how it is saved for use."""
 
     phases: Sequence[Phase]
+    facts: Mapping[str, str] = {}
+    """What results depend on beyond the recipe; a run goes on only where they are the same."""
 
     @abstractmethod
     def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
@@ -96,6 +98,7 @@ class TokenizerObjective(Objective):
         self.recipe = recipe
         self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
+        self.facts = {"space": weights_digest(self.tokenizer.space)}
         self.phases = [Phase("tokenizer", TokenizerStep(self.tokenizer, repa))]
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore

@@ -89,6 +89,11 @@ def mean_over(world: World, value: Tensor) -> Tensor:
     return value
 
 
+def sum_over(world: World, count: int) -> int:
+    """The sum of a count over all processes, on each of them."""
+    return round(mean_over(world, torch.tensor(float(count), device=world.device)).item() * world.size)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """A possibly sharded tensor as a plain CPU tensor of its own; a collective call where sharded."""
     tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -53,7 +53,7 @@ class Dinov2Teacher(nn.Module):
         super().__init__()
         from transformers import Dinov2Model
 
-        self.network = Dinov2Model.from_pretrained(config.weights)
+        self.network = Dinov2Model.from_pretrained(config.weights, use_safetensors=True)
         self.dim: int = self.network.config.hidden_size
         self.patch: int = cast(int, self.network.config.patch_size)
 

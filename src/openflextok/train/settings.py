@@ -151,5 +151,11 @@ class AutoencoderRecipe:
     adversarial_start: int = 1000
     """First step with the adversarial term."""
 
+    def __post_init__(self) -> None:
+        if self.train.parallel == "fsdp":
+            raise ConfigError(
+                "autoencoders train with train.parallel=ddp: they are small, and a critic cannot be sharded"
+            )
+
 
 Recipe = TokenizerRecipe | AutoencoderRecipe

@@ -57,19 +57,29 @@ class Trained:
     optimizer: torch.optim.Optimizer
     ema: EMA
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the phase's state by name, sharded ones made whole."""
+    def tensors(self, keep: bool) -> dict[str, Tensor]:
+        """Every tensor of the phase's state by name, sharded ones made whole; nothing is kept where not asked for."""
         state: dict[str, Tensor] = {}
+
+        def add(name: str, tensor: Tensor) -> None:
+            value = whole(tensor)  # collective where sharded: every process takes part
+            if keep:
+                state[f"{self.name}/{name}"] = value
+
+        for name, buffer in self.module.named_buffers():
+            add(f"buffers/{name}", buffer)
         for name, parameter in self.module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            state[f"{self.name}/weights/{name}"] = whole(parameter)
-            state[f"{self.name}/ema/{name}"] = whole(self.ema.weights[name])
+            add(f"weights/{name}", parameter)
+            add(f"ema/{name}", self.ema.weights[name])
             for moment, value in self.optimizer.state.get(parameter, {}).items():
-                state[f"{self.name}/{moment}/{name}"] = whole(value)
+                add(f"{moment}/{name}", value)
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        for name, buffer in self.module.named_buffers():
+            fill(buffer, _take(state, f"{self.name}/buffers/{name}"))
         for name, parameter in self.module.named_parameters():
             if not parameter.requires_grad:
                 continue
@@ -78,7 +88,7 @@ class Trained:
             if f"{self.name}/step/{name}" in state:
                 moments = {m: _take(state, f"{self.name}/{m}/{name}") for m in MOMENTS}
                 self.optimizer.state[parameter] = {
-                    "step": moments["step"],
+                    "step": moments["step"].to(parameter.device),
                     **{m: torch.zeros_like(parameter.detach()) for m in MOMENTS[:2]},
                 }
                 for m in MOMENTS[:2]:
@@ -102,7 +112,7 @@ def finished_checkpoints(out: Path) -> list[Path]:
 
 def write_state(folder: Path | None, trained: list[Trained], counters: Counters) -> None:
     """Called by every process (sharded tensors are gathered); the one with a folder writes."""
-    state = {name: tensor for phase in trained for name, tensor in phase.tensors().items()}
+    state = {name: tensor for phase in trained for name, tensor in phase.tensors(folder is not None).items()}
     if folder is not None:
         folder.mkdir(parents=True)
         save_file(state, folder / STATE)
@@ -150,3 +160,9 @@ def _changes(before: Any, after: Any, path: str) -> list[str]:
         names = sorted(before.keys() | after.keys())
         return [c for n in names for c in _changes(before.get(n), after.get(n), f"{path}.{n}" if path else n)]
     return [] if before == after else [path]
+
+
+def clear_leftovers(out: Path) -> None:
+    """Remove checkpoints that a killed process had not finished."""
+    for leftover in (out / "checkpoints").glob(".step-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
