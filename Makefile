@@ -24,7 +24,7 @@ lint: $(VENV)/dev.done  ## style, banned imports, layers
 	$(BIN)/python -c "import importlib.util as u, sys; sys.exit('torchvision must not be installed' if u.find_spec('torchvision') else 0)"
 
 type: $(VENV)/dev.done  ## static types of src
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/docs.done  ## build the documentation into site/
 	$(BIN)/zensical build
