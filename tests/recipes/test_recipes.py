@@ -66,7 +66,9 @@ def test_unknown_recipe_names_the_nearest() -> None:
 
 def small(made: TokenizerRecipe | AutoencoderRecipe, tmp_path: Path) -> TokenizerRecipe | AutoencoderRecipe:
     """The recipe with its own structure, but a batch of two, two steps, and nothing to download."""
-    train = dataclasses.replace(made.train, steps=2, batch_size=2, micro_batch_size=1, save_every=2, preview_images=1)
+    train = dataclasses.replace(
+        made.train, steps=2, batch_size=2, micro_batch_size=1, save_every=2, preview_images=1, parallel="ddp"
+    )
     data = dataclasses.replace(made.data, workers=0, cache=False)
     if isinstance(made, AutoencoderRecipe):
         data = dataclasses.replace(data, image_size=(64, 64))
