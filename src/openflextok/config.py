@@ -263,20 +263,11 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind is type(None):
         return _expect(value is None, value, where, "null")
     if kind is float:
-        value = _number(value)
         _expect(isinstance(value, (int, float)) and not isinstance(value, bool), value, where, "a number")
         return float(value)
     if kind is int:
         return _expect(isinstance(value, int) and not isinstance(value, bool), value, where, "a whole number")
     return _expect(isinstance(value, kind), value, where, kind.__name__)
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 6e-4 as text; take such text as the number that it is."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _expect(good: bool, value: Any, where: str, allowed: str) -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from openflextok.fetch import cache_folder, fetch_package
+from openflextok.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +22,8 @@ def network_path(name: str) -> Path:
 
 def save_atomically(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write `state` to `path` whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
-        part = Path(folder) / path.name
+    with atomic_file(path) as part:
         save_file(state, part, metadata=metadata)
-        os.replace(part, path)
 
 
 def cached_network(

@@ -60,7 +60,7 @@ class TrainConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes share the work."""
     attention: Literal["sdpa", "math", "flex"] = "sdpa"
-    """Attention backend; on a CPU "math" trains about twice as fast as "sdpa"."""
+    """Attention backend; on a CPU "math" trains faster than "sdpa" (docs/log.md)."""
     gradient_checkpointing: bool = False
     compile: bool = False
     """Compile each transformer block."""
