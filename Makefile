@@ -26,8 +26,8 @@ lint: $(VENV)/dev.done  ## style, banned imports, layers
 type: $(VENV)/dev.done  ## static types of src
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-docs: $(VENV)/docs.done  ## build the documentation into site/
-	$(BIN)/zensical build
+docs: $(VENV)/docs.done  ## build the documentation into site/; broken links fail
+	$(BIN)/zensical build --strict
 
 clean:  ## remove the environment and build outputs
 	rm -rf $(VENV) site demo.png

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,6 +35,18 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
             [*command, "\n".join(lines)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    pages = [name for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"] for name in entry.values()]
+    assert sorted(pages) == sorted(page.name for page in (ROOT / "docs").glob("**/*.md"))
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    """`make docs` checks the anchors too; this needs nothing installed and covers the pages outside of docs/."""
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_version_is_the_same_everywhere() -> None:
