@@ -19,10 +19,13 @@ from openflextok.evaluate.pictures import picture_grid
 from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
-from openflextok.train.objectives import Figures, Objective, Phase
+from openflextok.train.objectives import Crops, Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import AutoencoderRecipe
 from openflextok.types import Draws
+
+SAMPLE = 256  # training crops that the scaling factor is measured on
+CHUNK = 16  # crops encoded at a time
 
 
 class Hidden:
@@ -72,6 +75,13 @@ class CriticStep(nn.Module):
         return {"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())}, {}
 
 
+def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
+    """Standard deviation over all posterior means of the images, encoded a few at a time."""
+    device = next(space.parameters()).device
+    means = [space.posterior(chunk.to(device)).mean_BCHW.float() for chunk in images_BCHW.split(CHUNK)]
+    return torch.cat(means).std().item()
+
+
 class AutoencoderObjective(Objective):
     """One phase, or two with a critic; exports a folder in diffusers' layout with a measured scaling factor."""
 
@@ -84,12 +94,13 @@ class AutoencoderObjective(Objective):
             self.phases.append(Phase("critic", CriticStep(recipe, self.space, critic)))
 
     @torch.inference_mode()
-    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
-        std = self.space.posterior(images_BCHW).mean_BCHW.float().std().item()
-        config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
+    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
         weights = whole_state(self.space)
-        if folder is not None:
-            checkpoint.save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
+        if folder is None:
+            return
+        std = latent_std(self.space, crops(SAMPLE))
+        config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
+        checkpoint.save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
 
     @torch.inference_mode()
     def preview(self, images_BCHW: Tensor) -> Image.Image:

@@ -166,6 +166,18 @@ class Trainer:
             workers=self.data.workers,
         )
 
+    def _first_crops(self, count: int) -> Tensor:
+        """The first training crops of the run, one an image at most: the same at any step, batch size and process."""
+        stream = open_batches(
+            self.source,
+            batch_size=min(count, len(self.source)),
+            image_size=self.data.image_size,
+            seed=self.config.seed,
+            crop_scale=self.data.crop_scale,
+            flip=self.data.flip,
+        )
+        return next(stream).images_BCHW
+
     # -- what goes wrong ----------------------------------------------------------------------------------------
 
     def _skip(self, batch: Batch) -> None:
@@ -240,7 +252,7 @@ class Trainer:
             temporary = stack.enter_context(atomic_folder(folder)) if self.world.leads else None
             state.write_state(temporary and temporary / "resume", self.trained, self.counters)
             with self._averaged():
-                self.objective.export(temporary and temporary / "model", self._describe(), self.preview_BCHW)
+                self.objective.export(temporary and temporary / "model", self._describe(), self._first_crops)
         if self.world.leads:
             state.publish(self.out, folder, self.config.keep)
 

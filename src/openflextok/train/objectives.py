@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H x W pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from openflextok.train.settings import TokenizerRecipe
 from openflextok.types import Draws
 
 Figures = tuple[dict[str, Tensor], dict[str, Tensor]]  # terms and metrics
+Crops = Callable[[int], Tensor]  # the first so many training crops of a run (B, 3, H, W), as many as there are images
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Objective(ABC):
     """What results depend on beyond the recipe; a run goes on only where they are the same."""
 
     @abstractmethod
-    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
+    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
         """Called by every process; the one with a folder writes the weights as they are now, for use.
 
-        Images may be used for calibration.
+        crops: training images to calibrate with.
         """
 
     @abstractmethod
@@ -103,7 +104,7 @@ class TokenizerObjective(Objective):
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
 
-    def export(self, folder: Path | None, training: str, images_BCHW: Tensor) -> None:
+    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
         weights = whole_state(self.tokenizer)
         if folder is None:
             return
