@@ -11,6 +11,7 @@ from openflextok import catalog, checkpoint
 from openflextok.catalog import NotFound
 from openflextok.checkpoint import About, CheckpointError
 from openflextok.config import to_dict
+from openflextok.storage import WeightsFile
 from openflextok.tokenizer import Tokenizer
 
 ABOUT = About("tiny", licence="Apache-2.0", data="random numbers", training="none")
@@ -153,7 +154,7 @@ def test_pickles_are_never_read(name, folder):
         checkpoint.load(folder)
     one_line(error)
     with pytest.raises(CheckpointError, match="is a pickle, which could run code and is never read"):
-        checkpoint.read_weights(folder / name)
+        WeightsFile(folder / name)
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=f"it has no config.json .*{name}"):
         checkpoint.load(folder)

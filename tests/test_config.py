@@ -53,7 +53,7 @@ def configs(draw: st.DrawFn) -> TokenizerConfig:
         [UniformConfig(), LogitNormalConfig(draw(finite), draw(finite)), ModeConfig(draw(finite))]
     )
     lengths = st.lists(st.integers(1, count), min_size=1).map(lambda x: UniformChoiceConfig(tuple(x)))
-    positions: Any = draw(st.sampled_from(["sincos", "learned"]))
+    positions: Any = draw(st.sampled_from(["sincos", "axial"]))
     stretch = draw(st.booleans())
     encoder_depth, decoder_depth = draw(small), draw(small)
     return TokenizerConfig(
@@ -126,7 +126,7 @@ def change(data: dict, path: str, value: object) -> None:
         ("encoder.grid", [4], r"c.encoder.grid: \[4\] is not 2 entries"),
         ("encoder.grid", 4, "c.encoder.grid: 4 is not a list"),
         ("quantizer.levels", [8, "8"], r"c.quantizer.levels\[1\]: '8' is not a whole number"),
-        ("encoder.positions", "rope", r"c.encoder.positions: 'rope' is not one of \['sincos', 'learned'\]"),
+        ("encoder.positions", "rope", r"c.encoder.positions: 'rope' is not one of \['sincos', 'axial'\]"),
         ("decoder.null_probability", "often", "c.decoder.null_probability: 'often' is not a number"),
         ("decoder.zero_null", 1, "c.decoder.zero_null: 1 is not bool"),
         ("decoder.guidance", 3, "c.decoder.guidance: 3 is not str; or c.decoder.guidance: 3 is not null"),

@@ -17,12 +17,12 @@ def built_in_names() -> list[str]:
 
 
 def find(name: str | Path | None, weights: str = "model.safetensors") -> Path:
-    """A built-in name, a folder, or a Hub id ('owner/name') -> the folder that holds it; None: the default."""
+    """A built-in name, a folder, a safetensors file, or a Hub id ('owner/name') -> where it lies; None: the default."""
     text = str(name) if name is not None else DEFAULT
     if text in built_in_names():
         return BUILT_IN / text
     path = Path(text).expanduser()
-    if path.is_dir():
+    if path.is_dir() or (path.is_file() and path.suffix == ".safetensors"):
         return path
     if path.exists():
         raise NotFound(f"{path} is a file, not a checkpoint folder: give the folder that holds config.json")
@@ -44,7 +44,7 @@ def _download(repo: str, weights: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=["config.json", weights, "README.md"]))
+        return Path(snapshot_download(repo, allow_patterns=["config.json", "vae_config.json", weights, "README.md"]))
     except (RepositoryNotFoundError, HFValidationError):
         raise NotFound(f"no checkpoint {repo!r}: not a folder here, and no such repository on the Hub") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

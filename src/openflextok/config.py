@@ -71,7 +71,8 @@ class RegisterViTConfig:
     slot_dim: int = 6
     """Dimensions of each register's output; the quantizer's."""
     head_dim: int = 64
-    positions: Literal["sincos", "learned"] = "sincos"
+    positions: Literal["sincos", "axial"] = "sincos"
+    """2D positions: a fixed table, or one learned vector per row and per column, added."""
     interpolate_positions: bool = False
     """Stretch the position table to larger grids, instead of refusing them."""
 
@@ -143,7 +144,7 @@ class FlowDecoderConfig:
     num_tokens: int
     token_dim: int = 6
     head_dim: int = 64
-    positions: Literal["sincos", "learned"] = "sincos"
+    positions: Literal["sincos", "axial"] = "sincos"
     interpolate_positions: bool = False
     absence: Literal["mask", "remove"] = "mask"
     """How a dropped token is shown: one learned mask token in its place, or removed from the sequence."""

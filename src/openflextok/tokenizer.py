@@ -157,14 +157,15 @@ class Tokenizer(nn.Module):
         """Tokens, or ids (B, n) with 1 <= n <= N, -> images (B, 3, H, W) in [-1, 1], float32.
 
         lengths: tokens kept per image; seed: one for all images, or one each: an image depends on its own seed alone;
-        noise: the start itself, (B, C, h, w); image_size: (H, W), the native one by default;
+        noise: the start itself, (B, C, h, w); image_size: (H, W), by default that of the noise or the native one;
         options: the decoder's own (steps, guidance, solver, absence).
         Errors: ValueError for ids outside the codebook, lengths outside 1..N, noise of another shape.
         """
         if isinstance(tokens, Tensor):
             tokens = self._lookup(tokens)
         tokens = self._to_device(tokens if lengths is None else tokens.truncate(lengths))
-        noise_BChw = self._start(len(tokens), seed, noise, image_size or self.image_size)
+        size = image_size or (self.image_size if noise is None else self._size_of(noise))
+        noise_BChw = self._start(len(tokens), seed, noise, size)
         latents_BChw = self.decoder.decode(tokens, noise_BCHW=noise_BChw, **options)
         return self.space.decode(latents_BChw).float().clamp(-1, 1)
 
@@ -223,6 +224,13 @@ class Tokenizer(nn.Module):
         check_lengths(tokens.keep_BN.shape[1], len(tokens), self.num_tokens)
         ids_BN = None if tokens.ids_BN is None else tokens.ids_BN.to(self.device)
         return Tokens(tokens.values_BND.to(self.device), ids_BN, tokens.keep_BN.to(self.device))
+
+    def _size_of(self, latents_BChw: Tensor) -> tuple[int, int]:
+        """Height and width in pixels of images that have these latents."""
+        if latents_BChw.ndim != 4:
+            raise ValueError(f"noise has shape {tuple(latents_BChw.shape)}: give (B, C, h, w)")
+        h, w = latents_BChw.shape[-2:]
+        return h * self.space.downsample, w * self.space.downsample
 
     def _start(self, batch: int, seed: int | Sequence[int], noise: Tensor | None, size: tuple[int, int]) -> Tensor:
         """Starting noise (B, C, h, w), float32: given, or from one stream per image."""

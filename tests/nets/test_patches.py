@@ -40,7 +40,9 @@ def test_sincos_reference_tables(name, grid, width, step, units):
 
 
 def test_smaller_grids_get_the_corner_of_the_table():
-    patches = embedding((4, 6), "learned")
+    patches = embedding((4, 6))
+    with torch.no_grad():
+        patches.positions.normal_()
     table = patches.positions.detach()
     for h, w in ((4, 6), (2, 3), (1, 6), (4, 1)):
         found = patches.table((h, w))
@@ -58,7 +60,7 @@ def test_positions_are_added_to_the_projected_patches(randomise):
 
 def test_larger_grids_stretch_the_table_only_where_asked():
     """A table that is linear in row and column: stretched values are known, ends stay ends."""
-    patches = embedding((3, 5), "learned", interpolate=True)
+    patches = embedding((3, 5), interpolate=True)
     rows, columns = torch.arange(3.0)[:, None], torch.arange(5.0)[None]
     with torch.no_grad():
         patches.positions.copy_((10 * rows + columns).expand(1, 16, 3, 5))
@@ -70,9 +72,21 @@ def test_larger_grids_stretch_the_table_only_where_asked():
     torch.testing.assert_close(found, expected[:, [0, 2]])
 
 
-def test_fixed_tables_are_not_trained_but_learned_ones_are():
+@pytest.mark.parametrize("native", [(4, 4), (3, 5), (6, 2)])
+def test_axial_positions_add_a_row_and_a_column(native):
+    patches = embedding(native, "axial")
+    row_D1, column_D1 = patches.positions.detach()[:, 0]
+    for h, w in (native, (2, 1)):
+        found = patches.table((h, w))
+        assert found.shape == (1, h * w, 16)
+        for row in range(h):
+            for column in range(w):
+                assert torch.equal(found[0, row * w + column], row_D1[:, row] + column_D1[:, column])
+
+
+def test_fixed_tables_are_not_trained_but_axial_ones_are():
     assert not embedding().positions.requires_grad
-    assert embedding(positions="learned").positions.requires_grad
+    assert embedding(positions="axial").positions.requires_grad
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3), (10, 4), (4, 10), (0, 4), (1, 1)])

@@ -78,7 +78,7 @@ def small(made: TokenizerRecipe | AutoencoderRecipe, tmp_path: Path) -> Tokenize
         vae = AutoencoderRecipe("vae", space, data, train, perceptual="none")
         images = torch.rand(1, 3, *data.image_size) * 2 - 1
         AutoencoderObjective(vae).export(tmp_path / "vae", "", lambda count: images)
-        from openflextok.checkpoint import load_autoencoder
+        from openflextok.convert.diffusers_vae import load_autoencoder
 
         space = load_autoencoder(tmp_path / "vae").config
         tokenizer = dataclasses.replace(made.tokenizer, space=space)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from openflextok import checkpoint
-from openflextok.checkpoint import CheckpointError
 from openflextok.config import AutoencoderKLConfig, ConfigError
+from openflextok.convert.diffusers_vae import load_autoencoder, save_autoencoder
 from openflextok.spaces.autoencoder_kl import AutoencoderKL, Posterior
+from openflextok.storage import CheckpointError
 
 TINY = AutoencoderKLConfig(4, (8, 16, 16), 2, norm_num_groups=4, scaling_factor=0.7, shift_factor=0.1)
 
@@ -70,7 +70,7 @@ variants = pytest.mark.parametrize(
 def test_equal_to_diffusers_from_its_own_folder(config, diffusers_class, images, tmp_path):
     theirs = diffusers_model(diffusers_class, config)
     theirs.save_pretrained(tmp_path / "vae")
-    ours = checkpoint.load_autoencoder(tmp_path / "vae")
+    ours = load_autoencoder(tmp_path / "vae")
     assert ours.config == config
     with torch.no_grad():
         expected, found = theirs.encode(images).latent_dist, ours.posterior(images)
@@ -87,14 +87,14 @@ def test_equal_to_diffusers_from_its_own_folder(config, diffusers_class, images,
 @variants
 def test_diffusers_loads_our_folder(config, diffusers_class, images, tmp_path, make):
     ours = make(config)
-    checkpoint.save_autoencoder(ours.state_dict(), config, tmp_path / "vae", "# a card\n")
+    save_autoencoder(ours.state_dict(), config, tmp_path / "vae", "# a card\n")
     theirs, report = diffusers_class.from_pretrained(tmp_path / "vae", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert theirs.config.scaling_factor == config.scaling_factor
     with torch.no_grad():
         expected = theirs.encode(images).latent_dist.mean
         torch.testing.assert_close(ours.posterior(images).mean_BCHW, expected, rtol=1e-4, atol=1e-5)
-    again = checkpoint.load_autoencoder(tmp_path / "vae")
+    again = load_autoencoder(tmp_path / "vae")
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), ours.state_dict().values(), strict=True))
 
 
@@ -168,7 +168,7 @@ def test_impossible_configs_are_refused(entry, message):
 
 @pytest.fixture
 def folder(make, tmp_path):
-    checkpoint.save_autoencoder(make().state_dict(), TINY, tmp_path / "vae", "# a card\n")
+    save_autoencoder(make().state_dict(), TINY, tmp_path / "vae", "# a card\n")
     return tmp_path / "vae"
 
 
@@ -188,7 +188,7 @@ def folder(make, tmp_path):
 def test_bad_autoencoder_configs(content, message, folder):
     (folder / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=message) as error:
-        checkpoint.load_autoencoder(folder)
+        load_autoencoder(folder)
     assert "\n" not in str(error.value)
 
 
@@ -196,7 +196,7 @@ def test_weights_of_another_shape_are_named(folder):
     data = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(data | {"latent_channels": 5}))
     with pytest.raises(CheckpointError, match="weights are of another shape: decoder.conv_in.weight"):
-        checkpoint.load_autoencoder(folder)
+        load_autoencoder(folder)
 
 
 def test_pickled_autoencoders_are_never_read(folder):
@@ -204,4 +204,4 @@ def test_pickled_autoencoders_are_never_read(folder):
     with pytest.raises(
         CheckpointError, match="missing .*diffusion_pytorch_model.bin are never read: convert to safetensors"
     ):
-        checkpoint.load_autoencoder(folder)
+        load_autoencoder(folder)

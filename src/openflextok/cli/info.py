@@ -16,12 +16,12 @@ def info(checkpoint: str | None = None, /) -> None:
     from rich.table import Table
 
     from openflextok import catalog
-    from openflextok.checkpoint import load, read_config
+    from openflextok.checkpoint import load, open_checkpoint
     from openflextok.lengths import power_lengths
 
     folder = catalog.find(checkpoint)
-    config, about = read_config(folder)
-    tokenizer = load(folder)
+    stored = open_checkpoint(folder)
+    config, about, tokenizer = stored.config, stored.about, load(folder)
     height, width = config.image_size
     levels = " x ".join(str(level) for level in config.quantizer.levels)
     rows = {

@@ -20,6 +20,7 @@ app.command("openflextok.cli.tokens:encode", name="encode", help="Images to a to
 app.command("openflextok.cli.tokens:decode", name="decode", help="A token file back to images, from any length.")
 app.command("openflextok.cli.reconstruct:reconstruct", name="reconstruct", help="Encode and decode images.")
 app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
+app.command("openflextok.cli.convert:convert", name="convert", help="A checkpoint to or from the official format.")
 app.command("openflextok.cli.info:info", name="info", help="What a checkpoint is.")
 app.command("openflextok.cli.data:app", name="data", help="Check and fetch training images.")
 

@@ -43,11 +43,25 @@ def _sincos(grid: tuple[int, int], width: int) -> nn.Parameter:
     return nn.Parameter(sincos_table(grid, width), requires_grad=False)
 
 
-def _learned(grid: tuple[int, int], width: int) -> nn.Parameter:
-    return nn.Parameter(0.02 * torch.randn(1, width, *grid))
+def _axial(grid: tuple[int, int], width: int) -> nn.Parameter:
+    return nn.Parameter(0.02 * torch.randn(2, 1, width, max(grid)))
 
 
-POSITIONS: dict[str, Callable[[tuple[int, int], int], nn.Parameter]] = {"sincos": _sincos, "learned": _learned}
+def _table(positions: Tensor) -> Tensor:
+    return positions
+
+
+def _sum_of_axes(positions: Tensor) -> Tensor:
+    """A vector per row and one per column, (2, 1, D, n) -> their sums (1, D, n, n)."""
+    rows, columns = positions
+    return rows[..., :, None] + columns[..., None, :]
+
+
+# kind -> (fresh parameter for a grid and a width, parameter -> table (1, D, >= h, >= w))
+POSITIONS: dict[str, tuple[Callable[[tuple[int, int], int], nn.Parameter], Callable[[Tensor], Tensor]]] = {
+    "sincos": (_sincos, _table),
+    "axial": (_axial, _sum_of_axes),
+}
 
 
 class PatchEmbedding(nn.Module):
@@ -57,14 +71,15 @@ class PatchEmbedding(nn.Module):
         self, channels: int, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool
     ) -> None:
         super().__init__()
-        self.patch_size, self.interpolate = patch_size, interpolate
+        self.patch_size, self.interpolate, self.native = patch_size, interpolate, grid
         self.projection = nn.Linear(channels * patch_size**2, width)
-        self.positions = POSITIONS[positions](grid, width)  # (1, D, h, w)
+        make, self._to_table = POSITIONS[positions]
+        self.positions = make(grid, width)
 
     def grid(self, x_BCHW: Tensor) -> tuple[int, int]:
         """Rows and columns of patches; ValueError names the sizes that would fit."""
         H, W = x_BCHW.shape[-2:]
-        size, (rows, columns) = self.patch_size, self.positions.shape[-2:]
+        size, (rows, columns) = self.patch_size, self.native
         h, w = H // size, W // size
         divides = H % size == 0 and W % size == 0 and h and w
         if not divides or not (self.interpolate or (h <= rows and w <= columns)):
@@ -74,9 +89,10 @@ class PatchEmbedding(nn.Module):
 
     def table(self, grid: tuple[int, int]) -> Tensor:
         """Positions (1, P, D) for a grid: the table's corner, or the table stretched along the sides that exceed it."""
-        table, (h, w) = self.positions, grid
-        size = (max(h, table.shape[-2]), max(w, table.shape[-1]))
-        if size != table.shape[-2:]:
+        (h, w), (rows, columns) = grid, self.native
+        table = self._to_table(self.positions)[..., :rows, :columns]
+        size = (max(h, rows), max(w, columns))
+        if size != self.native:
             table = F.interpolate(table.float(), size=size, mode="bilinear", align_corners=True).to(table.dtype)
         return table[..., :h, :w].flatten(2).transpose(1, 2)
 

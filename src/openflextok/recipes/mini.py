@@ -22,13 +22,13 @@ def flextok_mini() -> TokenizerRecipe:
         absence="remove",
         guidance="cfg:1.5",
         null_probability=0.1,
-        timesteps=LogitNormalConfig(1.5, 1.3),  # near noise, tokens matter most: a short training learns to use them
+        timesteps=LogitNormalConfig(1.2, 1.4),  # near noise, tokens matter most: a short training learns to use them
     )
     quantizer = replace(tokenizer.quantizer, saturation_weight=0.01)
     tokenizer = replace(tokenizer, quantizer=quantizer, decoder=decoder)
-    optim = OptimConfig(learning_rate=1.8e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
+    optim = OptimConfig(learning_rate=2e-3, base_width=256, warmup_steps=200, ema_decay=0.999)
     train = TrainConfig(
-        steps=1700, batch_size=32, attention="math", optim=optim, save_every=100, preview_every=200, log_every=10
+        steps=3600, batch_size=64, attention="math", optim=optim, save_every=100, preview_every=200, log_every=10
     )
     data = DataConfig(image_size=(128, 128), crop_scale=(0.8, 1.0), workers=0, cache=True)
     return TokenizerRecipe("flextok-mini", tokenizer, data, train, space_weights="runs/kl-f8-mini/model")

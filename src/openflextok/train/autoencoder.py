@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from openflextok import checkpoint
+from openflextok.convert.diffusers_vae import save_autoencoder
 from openflextok.convert.lpips import load_lpips
 from openflextok.evaluate.pictures import picture_grid
 from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
@@ -100,7 +100,7 @@ class AutoencoderObjective(Objective):
             return
         std = latent_std(self.space, crops(SAMPLE))
         config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
-        checkpoint.save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
+        save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
 
     @torch.inference_mode()
     def preview(self, images_BCHW: Tensor) -> Image.Image:

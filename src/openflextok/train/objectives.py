@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from openflextok import checkpoint
+from openflextok.convert.diffusers_vae import load_autoencoder
 from openflextok.evaluate.metrics import code_usage
 from openflextok.tokenizer import Tokenizer, weights_digest
 from openflextok.train.parallel import whole_state
@@ -86,7 +87,7 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     """Fresh weights over the recipe's latent space; an autoencoder's own folder decides its shape and scaling."""
     if not recipe.space_weights:
         return Tokenizer(recipe.tokenizer)
-    space = checkpoint.load_autoencoder(recipe.space_weights)
+    space = load_autoencoder(recipe.space_weights)
     tokenizer = Tokenizer(replace(recipe.tokenizer, space=space.config))
     tokenizer.space.load_state_dict(space.state_dict())
     return tokenizer

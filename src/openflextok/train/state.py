@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from openflextok.checkpoint import CheckpointError, read_weights
 from openflextok.files import write_atomic
+from openflextok.storage import CheckpointError, WeightsFile
 from openflextok.train.optim import EMA
 from openflextok.train.parallel import fill, whole
 
@@ -120,7 +120,8 @@ def write_state(folder: Path | None, trained: list[Trained], counters: Counters)
 
 
 def read_state(folder: Path, trained: list[Trained]) -> Counters:
-    state = read_weights(folder / STATE)
+    stored = WeightsFile(folder / STATE)
+    state = {name: stored.read(name) for name in stored.shapes}
     for phase in trained:
         phase.restore(state)
     return Counters(**json.loads((folder / COUNTERS).read_text()))

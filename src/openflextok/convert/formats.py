@@ -1,0 +1,45 @@
+"""A checkpoint from one format to another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from openflextok import catalog, checkpoint
+from openflextok.convert import official_flextok
+from openflextok.storage import WeightsFile, read_json
+
+# Kept beside a converted official checkpoint, so that the way back restores it exactly.
+ORIGIN, EXTRAS = "official.json", "official.safetensors"
+FORMATS = ("openflextok", "official")
+
+
+def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype: torch.dtype | None = None) -> None:
+    """Write the checkpoint `source` (built-in name, folder, file or Hub id) to `out` in the format `to`.
+
+    "openflextok": our folder. "official": a FlexTok Hub folder, or one file where `out` ends in .safetensors.
+    dtype: of the weights written; their own by default. Errors: CheckpointError, ValueError for an unknown format.
+    """
+    if to not in FORMATS:
+        raise ValueError(f"unknown format {to!r}: give one of {', '.join(FORMATS)}")
+    path = catalog.find(source)
+    stored = checkpoint.open_checkpoint(path)
+    entries, extras = official_flextok.recognise(path), {}
+    if entries is not None:
+        extras = official_flextok.extras(path)
+    elif (path / ORIGIN).is_file():
+        entries = read_json(path / ORIGIN)
+        kept = WeightsFile(path / EXTRAS) if (path / EXTRAS).is_file() else None
+        extras = {name: kept.read(name) for name in kept.shapes} if kept else {}
+    if to == "official":
+        card = checkpoint.default_card(stored.about)
+        official_flextok.write(Path(out), stored.config, stored.weights, entries=entries, extras=extras, card=card)
+        return
+    also = {} if entries is None else {ORIGIN: (json.dumps(entries, indent=2) + "\n").encode()}
+    if extras:
+        also[EXTRAS] = save(extras)
+    weights = {name: stored.weights.read(name, dtype) for name in stored.weights.shapes}
+    checkpoint.write(out, stored.config, weights, stored.about, also=also)

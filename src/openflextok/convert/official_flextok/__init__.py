@@ -1,0 +1,135 @@
+"""Official FlexTok checkpoints (EPFL-VILAB/flextok_*): read, and written; only this room knows their names.
+
+    Hub folder:   config.json + model.safetensors        one file:   x.safetensors, its config as text in the header
+
+An autoencoder of another shape than the released one is described by a vae_config.json (diffusers' form) beside it.
+Facts from the released inference code and model cards; none of that code is here.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from openflextok.config import AutoencoderKLConfig, ConfigError, TokenizerConfig
+from openflextok.convert.diffusers_vae import describe_autoencoder
+from openflextok.convert.official_flextok.config import read_config, write_config
+from openflextok.convert.official_flextok.weights import EXTRAS, OfficialWeights, official_tensors
+from openflextok.files import atomic_file, atomic_folder, write_atomic
+from openflextok.storage import CheckpointError, Weights, WeightsFile, read_json, replaceable
+
+CONFIG, WEIGHTS, VAE_CONFIG, CARD = "config.json", "model.safetensors", "vae_config.json", "README.md"
+LICENCE = "Apple Machine Learning Research Model License: for research purposes only"
+ABOUT = {
+    "licence": LICENCE,
+    "data": "see the model card of the release (ImageNet-1k or DFN)",
+    "training": "released by EPFL and Apple (arXiv 2502.13967)",
+}
+
+
+def recognise(path: Path) -> dict[str, Any] | None:
+    """The config of an official checkpoint (folder or file) as plain data, or None where it is something else."""
+    if path.is_dir() and (path / CONFIG).is_file():
+        entries = read_json(path / CONFIG)
+    else:
+        file = weights_file(path)
+        if not file.is_file():
+            return None
+        entries = parse_header(WeightsFile(file).metadata, file)
+    return entries if {"encoder", "decoder", "regularizer"} & entries.keys() else None
+
+
+def weights_file(path: Path) -> Path:
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def parse_header(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
+    """Each entry of a safetensors header is the text of a Python value or of YAML; neither is ever run."""
+    return {name: _literal(text, f"{file}: header entry {name!r}") for name, text in metadata.items()}
+
+
+def _literal(text: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        return _none(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise CheckpointError(f"{where} is neither a Python value nor YAML: copy or download the file again") from None
+
+
+def _none(value: Any) -> Any:
+    """YAML spells it null; a text that Python wrote says None."""
+    if isinstance(value, dict):
+        return {name: _none(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_none(item) for item in value]
+    return None if value == "None" else value
+
+
+def read(path: Path, entries: dict[str, Any]) -> tuple[TokenizerConfig, OfficialWeights]:
+    """The configuration and the weights, under our names, of what `recognise` found."""
+    file = WeightsFile(weights_file(path))
+    try:
+        config = read_config(entries, file.shapes, file.path.parent / VAE_CONFIG)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path}: the config lacks an entry, or has one of another form: {error!r}") from None
+    return config, OfficialWeights(file, config)
+
+
+def extras(path: Path) -> dict[str, Tensor]:
+    """What an official file holds beyond the tokenizer: alignment heads and the like, for training alone."""
+    file = WeightsFile(weights_file(path))
+    return {name: file.read(name) for name in file.shapes if EXTRAS.fullmatch(name)}
+
+
+def write(
+    out: Path,
+    config: TokenizerConfig,
+    weights: Weights,
+    *,
+    entries: dict[str, Any] | None = None,
+    extras: Mapping[str, Tensor] | None = None,
+    card: str = "",
+) -> None:
+    """A tokenizer as a Hub folder, or as one file where `out` ends in .safetensors; whole or not at all.
+
+    entries, extras: of the official checkpoint that it came from, if it did. Errors: CheckpointError for a tokenizer
+    that their code could not run.
+    """
+    try:
+        entries = entries or write_config(config)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    fixed = entries["decoder"]["module_dict"]["dec_registers_posemb_module"].get("posemb_type") == "sincos"
+    tensors = {**dict(official_tensors(weights, config.decoder.zero_null, fixed)), **(extras or {})}
+    assert isinstance(config.space, AutoencoderKLConfig)
+    space = replace(config.space, scaling_factor=1.0)
+    released = AutoencoderKLConfig(latent_channels=space.latent_channels)
+    description = "" if space == released else json.dumps(describe_autoencoder(config.space), indent=2) + "\n"
+    if out.suffix == ".safetensors":
+        with atomic_file(out) as temporary:
+            save_file(tensors, temporary, metadata={name: str(value) for name, value in entries.items()})
+        if description:
+            write_atomic(out.parent / VAE_CONFIG, description)
+        return
+    with atomic_folder(replaceable(out, CONFIG)) as folder:
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        write_atomic(
+            folder / CONFIG, json.dumps({k: v for k, v in entries.items() if k != "_target_"}, indent=2) + "\n"
+        )
+        write_atomic(folder / CARD, card)
+        if description:
+            write_atomic(folder / VAE_CONFIG, description)

@@ -1,0 +1,386 @@
+"""The official format: every variation of its config, both directions, and one clear line for what cannot be read."""
+
+import copy
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from parity import PARITY, Case
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import openflextok as oft
+from openflextok import checkpoint
+from openflextok.config import (
+    AutoencoderKLConfig,
+    FlowDecoderConfig,
+    FSQConfig,
+    LogitNormalConfig,
+    ModeConfig,
+    RegisterViTConfig,
+    TokenizerConfig,
+    UniformChoiceConfig,
+    UniformConfig,
+)
+from openflextok.convert import official_flextok
+from openflextok.convert.formats import convert
+from openflextok.lengths import power_lengths
+from openflextok.storage import CheckpointError, WeightsFile
+from openflextok.tokenizer import Tokenizer
+
+SPACE = AutoencoderKLConfig(4, (8, 16), 1, norm_num_groups=4, scaling_factor=0.7)
+ENCODER = RegisterViTConfig(4, 2, 64, 1, (4, 4), 8, head_dim=64)
+DECODER = FlowDecoderConfig(4, 2, 128, 3, (4, 4), 8, head_dim=64, null_probability=0.2)
+PLAIN = TokenizerConfig((16, 16), SPACE, ENCODER, FSQConfig(), UniformChoiceConfig(power_lengths(8)), DECODER)
+
+VARIANTS = {
+    "plain": PLAIN,
+    "depths": replace(PLAIN, encoder=replace(ENCODER, depth=3), decoder=replace(DECODER, depth=1, feature_block=1)),
+    "head_dim": replace(PLAIN, encoder=replace(ENCODER, head_dim=32), decoder=replace(DECODER, head_dim=16)),
+    "patch": replace(
+        PLAIN,
+        encoder=replace(ENCODER, patch_size=1, grid=(8, 8)),
+        decoder=replace(DECODER, patch_size=1, grid=(8, 8)),
+    ),
+    "axial": replace(PLAIN, encoder=replace(ENCODER, positions="axial"), decoder=replace(DECODER, positions="axial")),
+    "one axial": replace(PLAIN, decoder=replace(DECODER, positions="axial")),
+    "wide table": replace(
+        PLAIN, image_size=(24, 16), encoder=replace(ENCODER, grid=(6, 4)), decoder=replace(DECODER, grid=(6, 4))
+    ),
+    "time": replace(PLAIN, decoder=replace(DECODER, max_timestep=1000.0)),
+    "levels": replace(
+        PLAIN,
+        quantizer=FSQConfig((7, 6, 5, 4)),
+        encoder=replace(ENCODER, slot_dim=4),
+        decoder=replace(DECODER, token_dim=4),
+    ),
+    "registers": replace(
+        PLAIN,
+        encoder=replace(ENCODER, num_registers=12),
+        decoder=replace(DECODER, num_tokens=12),
+        lengths=UniformChoiceConfig(tuple(range(1, 13))),
+    ),
+    "zero null": replace(PLAIN, decoder=replace(DECODER, zero_null=True, null_probability=0.0)),
+    "times": replace(PLAIN, decoder=replace(DECODER, timesteps=LogitNormalConfig())),
+    "uniform times": replace(PLAIN, decoder=replace(DECODER, timesteps=UniformConfig())),
+    "mode": replace(PLAIN, decoder=replace(DECODER, timesteps=ModeConfig(1.29))),
+    "autoencoder": replace(
+        PLAIN,
+        image_size=(32, 32),
+        space=AutoencoderKLConfig(
+            6, (8, 8, 16), 2, norm_num_groups=8, scaling_factor=1.3, mid_block_add_attention=False, use_quant_conv=False
+        ),
+        encoder=replace(ENCODER, channels=6),
+        decoder=replace(DECODER, channels=6),
+    ),
+}
+
+
+def as_official(config: TokenizerConfig) -> TokenizerConfig:
+    """What survives the official format: the guidance that goes with a decoder is the release's advice."""
+    guidance = "apg:15" if config.decoder.depth <= 12 else "apg:7.5"
+    return replace(config, decoder=replace(config.decoder, guidance=guidance))
+
+
+@pytest.mark.parametrize("single_file", [False, True], ids=["folder", "file"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variation_survives(name, single_file, randomise, tmp_path):
+    config = as_official(VARIANTS[name])
+    tokenizer = randomise(Tokenizer(config))
+    if config.decoder.zero_null:
+        torch.nn.init.zeros_(tokenizer.decoder.null_token)
+    checkpoint.save(tokenizer, tmp_path / "ours")
+    out = tmp_path / ("x.safetensors" if single_file else "x")
+    convert(tmp_path / "ours", out, to="official")
+    again = oft.load(out)
+    assert again.config == config
+    for key, value in tokenizer.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    images = torch.rand(2, 3, *config.image_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(again.encode(images).ids, tokenizer.encode(images).ids)
+    ids = tokenizer.encode(images).ids[:, :3]
+    assert torch.equal(again.decode(ids, steps=2, seed=1), tokenizer.decode(ids, steps=2, seed=1))
+
+
+def test_depth_decides_the_advised_guidance(tmp_path, randomise):
+    assert oft.load(PARITY / "case1").config.decoder.guidance == "apg:15"
+    deep = replace(PLAIN, decoder=replace(DECODER, depth=18, guidance="apg:7.5"))
+    checkpoint.save(randomise(Tokenizer(deep)), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "x", to="official")
+    assert oft.load(tmp_path / "x").config == deep
+
+
+def test_the_released_autoencoder_needs_no_description(tmp_path):
+    """Its widths are multiples of 32, and their number of groups is 32."""
+    space = AutoencoderKLConfig(4, (32, 64), 1, scaling_factor=0.9)
+    config = replace(PLAIN, space=space, encoder=ENCODER, decoder=DECODER)
+    checkpoint.save(Tokenizer(config), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "x", to="official")
+    (tmp_path / "x" / "vae_config.json").unlink()
+    assert oft.load(tmp_path / "x").config.space == space
+
+
+# -- changing a checkpoint on disk --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A writable copy of case 1 as a Hub folder."""
+    target = tmp_path / "official"
+    target.mkdir()
+    for name in ("config.json", "model.safetensors", "vae_config.json"):
+        (target / name).write_bytes((PARITY / "case1" / name).read_bytes())
+    return target
+
+
+def change_config(folder, change):
+    path = folder / "config.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def modules(data, part="decoder") -> dict[str, Any]:
+    return data[part]["module_dict"]
+
+
+def refused(folder, message) -> None:
+    with pytest.raises(CheckpointError, match=message) as error:
+        oft.load(folder)
+    assert "\n" not in str(error.value)
+
+
+CONFIG_ERRORS = {
+    r"unknown module decoder.module_dict.dec_upsampler; ": lambda d: modules(d).update(
+        dec_upsampler={"_target_": "a.B"}
+    ),
+    r"unknown module extra": lambda d: d.update(extra={"_target_": "os.system", "command": "true"}),
+    r"module decoder.module_dict.dec_transformer is 'os.system': expected one of FlexTransformer": lambda d: modules(d)[
+        "dec_transformer"
+    ].update(_target_="os.system"),
+    r"module encoder.module_dict.enc_unpacker is missing": lambda d: modules(d, "encoder").pop("enc_unpacker"),
+    r"decoder.module_dict.dec_transformer: unknown entry 'dept'; did you mean 'depth'": lambda d: modules(d)[
+        "dec_transformer"
+    ].update(dept=2),
+    r"dec_transformer.qkv_bias is True: only False can be honoured": lambda d: modules(d)["dec_transformer"].update(
+        qkv_bias=True
+    ),
+    r"posemb_type is 'learnable_prod': only 'sincos' or 'learnable_sum'": lambda d: modules(d)[
+        "dec_patches_posemb_module"
+    ].update(posemb_type="learnable_prod"),
+    r"posemb_scaling is 'interpolate'": lambda d: modules(d)["dec_patches_posemb_module"].update(
+        posemb_scaling="interpolate"
+    ),
+    r"only square patches": lambda d: modules(d, "encoder")["enc_patch_emb"].update(patch_sizes=[2, 1]),
+    r"enc_seq_packer.mask_mode is 'full': only 'causal_last'": lambda d: modules(d, "encoder")["enc_seq_packer"].update(
+        mask_mode="full"
+    ),
+    r"the config lacks an entry, or has one of another form: KeyError\('depth'\)": lambda d: modules(d)[
+        "dec_transformer"
+    ].pop("depth"),
+    r"has one of another form: TypeError": lambda d: modules(d)["dec_transformer"].update(dim="128"),
+    r"vae.latent_channels is 16, the weights have 4": lambda d: d["vae"].update(latent_channels=16),
+    r"modules run in the order dec_registers_posemb_module, dec_latent_dropout, dec_nested_dropout": lambda d: modules(
+        d
+    ).update(dec_nested_dropout=modules(d).pop("dec_nested_dropout")),
+    r"dec_transformer.blocks.2.adaLN_modulation.1.bias": lambda d: modules(d)["dec_transformer"].update(depth=3),
+    r" is \[(1, 1, 128, )?16(, 128)?\], but the config says \[(1, 1, 128, )?12(, 128)?\]: config and weights belong": lambda d: (
+        modules(d, "encoder")["enc_register_module"].update(n_max=12),
+        modules(d)["dec_registers_posemb_module"].update(max_sizes=[12]),
+    ),
+    r"16 registers but 12 decoder tokens": lambda d: modules(d)["dec_registers_posemb_module"].update(max_sizes=[12]),
+}
+
+
+@pytest.mark.parametrize("message", CONFIG_ERRORS)
+def test_configs_that_cannot_be_honoured(message, folder):
+    change_config(folder, CONFIG_ERRORS[message])
+    refused(folder, message)
+
+
+def test_no_target_is_ever_imported(folder, monkeypatch):
+    """Even a class of the right last name comes from nowhere: only the name is compared."""
+    import importlib
+
+    change_config(folder, lambda d: modules(d)["dec_transformer"].update(_target_="evil.FlexTransformer"))
+    imported: list[str] = []
+    right = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", lambda name, *a: imported.append(name) or right(name, *a))
+    oft.load(folder)
+    assert not [name for name in imported if "evil" in name or "flextok.model" in name]
+
+
+WEIGHT_ERRORS = {
+    r"1 weights are missing: encoder.module_dict.enc_register_module.registers": lambda w: w.pop(
+        "encoder.module_dict.enc_register_module.registers"
+    ),
+    r"4 weights are unknown: a0, a1, a2$": lambda w: w.update({f"a{i}": torch.zeros(1) for i in range(4)}),
+    r"attn.wq.weight is \[64, 128\], but the config says \[128, 128\]": lambda w: w.update(
+        {"decoder.module_dict.dec_transformer.blocks.0.attn.wq.weight": torch.zeros(64, 128)}
+    ),
+    r"holds no autoencoder weights": lambda w: [w.pop(name) for name in list(w) if name.startswith("vae.")],
+}
+
+
+@pytest.mark.parametrize("message", WEIGHT_ERRORS)
+def test_weights_that_do_not_fit(message, folder):
+    if "autoencoder" in message:
+        (folder / "vae_config.json").unlink()
+    weights = load_file(folder / "model.safetensors")
+    WEIGHT_ERRORS[message](weights)
+    save_file(weights, folder / "model.safetensors")
+    refused(folder, message)
+
+
+def test_a_truncated_file(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+    refused(folder, "model.safetensors is damaged or cut off")
+    refused(path, "model.safetensors is damaged or cut off")
+
+
+def test_what_is_neither_format(tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    refused(tmp_path, "not a tokenizer of this library: format None, expected 'openflextok-1'")
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    refused(tmp_path / "a.safetensors", "a.safetensors has no FlexTok config in its header: give the folder")
+
+
+def test_a_description_of_another_autoencoder(folder):
+    data = json.loads((folder / "vae_config.json").read_text())
+    (folder / "vae_config.json").write_text(json.dumps(data | {"block_out_channels": [32, 32, 32, 64]}))
+    refused(folder, r"4 weights are missing: vae.vae.decoder.up_blocks.1.resnets.0.conv_shortcut.bias")
+    (folder / "vae_config.json").write_text(json.dumps(data | {"latent_channels": 4, "block_out_channels": [64] * 4}))
+    refused(folder, r"vae.vae.\S+ is .*, but the config says")
+    (folder / "vae_config.json").write_text(json.dumps(data | {"_class_name": "AutoencoderDC"}))
+    refused(folder, "_class_name is 'AutoencoderDC', expected 'AutoencoderKL'")
+
+
+# -- headers, extras, licence -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sort_keys", [False, True])
+def test_headers_in_yaml(sort_keys, tmp_path):
+    """Entries may be YAML, with Python's None in it, instead of the text of a dict."""
+    import yaml
+
+    source = PARITY / "case1" / "model.safetensors"
+    with safe_open(source, "pt") as file:
+        metadata = dict(file.metadata())
+    entries = official_flextok.parse_header(metadata, source)
+    assert entries["vae"]["hf_hub_path"] is None
+    assert entries["decoder"]["module_dict"]["dec_transformer"]["dim"] == 128
+    as_yaml = {k: yaml.safe_dump(v, sort_keys=sort_keys).replace("null", "None") for k, v in entries.items()}
+    save_file(load_file(source), tmp_path / "y.safetensors", metadata=as_yaml)
+    (tmp_path / "vae_config.json").write_bytes((PARITY / "case1" / "vae_config.json").read_bytes())
+    assert oft.load(tmp_path / "y.safetensors").fingerprint() == oft.load(PARITY / "case1").fingerprint()
+
+
+def test_header_texts_are_never_run(tmp_path):
+    flag = tmp_path / "ran"
+    texts = {
+        "encoder": f"__import__('pathlib').Path({str(flag)!r}).touch()",
+        "decoder": f"!!python/object/apply:pathlib.Path.touch [{str(flag)}]",
+    }
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", metadata=texts)
+    refused(tmp_path / "x.safetensors", "header entry 'decoder' is neither a Python value nor YAML")
+    assert not flag.exists()
+
+
+def test_alignment_heads_are_left_out_and_kept_for_the_way_back(folder, tmp_path):
+    head = "decoder.module_dict.dec_repa_head.mlp.0.weight"
+    change_config(
+        folder,
+        lambda d: modules(d).update(
+            dec_repa_head={"_target_": "flextok.model.postprocessors.heads.MLPHead", "dim": 128}
+        ),
+    )
+    weights = load_file(folder / "model.safetensors") | {head: torch.randn(4, 128)}
+    save_file(weights, folder / "model.safetensors")
+    convert(folder, tmp_path / "ours")
+    assert oft.load(tmp_path / "ours").fingerprint() == oft.load(folder).fingerprint()
+    convert(tmp_path / "ours", tmp_path / "back", to="official")
+    assert torch.equal(load_file(tmp_path / "back" / "model.safetensors")[head], weights[head])
+    assert json.loads((tmp_path / "back" / "config.json").read_text()) == json.loads(
+        (folder / "config.json").read_text()
+    )
+
+
+def test_without_any_alignment_module(folder):
+    plain = oft.load(folder).fingerprint()
+    change_config(
+        folder,
+        lambda d: (
+            modules(d).pop("dec_repa_unpacker"),
+            modules(d)["dec_transformer"].pop("intermediate_layers"),
+            modules(d)["dec_transformer"].pop("intermediate_layer_write_key"),
+        ),
+    )
+    assert oft.load(folder).fingerprint() == plain
+
+
+def test_the_licence_is_said_once(folder, caplog):
+    checkpoint._say_once.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        oft.load(folder)
+        oft.load(folder)
+    assert [r.message for r in caplog.records] == [f"FlexTok weights: {official_flextok.LICENCE}"]
+    assert "research" in checkpoint.open_checkpoint(folder).about.licence
+
+
+def test_what_their_code_could_not_run(tmp_path, make_config):
+    for change, message in (
+        ({}, "this tokenizer works on pixels"),
+        ({"space": "kl"}, "has no shift of latents"),
+        ({"space": "kl", "interpolate": True}, "interpolate_positions must be false"),
+        ({"absence": "remove", "space": "kl"}, "absent tokens by a mask token"),
+    ):
+        checkpoint.save(Tokenizer(make_config(**change)), tmp_path / "ours")
+        with pytest.raises(CheckpointError, match=message):
+            convert(tmp_path / "ours", tmp_path / "x", to="official")
+        assert not (tmp_path / "x").exists()
+    with pytest.raises(ValueError, match="unknown format 'onnx': give one of openflextok, official"):
+        convert(tmp_path / "ours", tmp_path / "x", to="onnx")
+
+
+def test_training_settings_without_a_word_for_them(tmp_path, caplog):
+    config = replace(
+        PLAIN, decoder=replace(DECODER, timesteps=LogitNormalConfig(1.0)), lengths=UniformChoiceConfig((2, 5))
+    )
+    checkpoint.save(Tokenizer(config), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "x", to="official")
+    assert [r.message.split(",")[0] for r in caplog.records if "official" in r.message] == [
+        "the official format has no such times in training",
+        "the official format has no such lengths in training",
+    ]
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+def test_dtype_and_views(case: Case, tmp_path):
+    """What is stored as wanted stays a view of the file; a converted file is half as large in bf16 and loads the same."""
+    half = case.load(dtype=torch.bfloat16)
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    convert(case.folder, tmp_path / "half", dtype=torch.bfloat16)
+    again = oft.load(tmp_path / "half", dtype=torch.bfloat16)
+    assert all(torch.equal(a, b) for a, b in zip(half.parameters(), again.parameters(), strict=True))
+    file = WeightsFile(case.folder / "model.safetensors")
+    name = "encoder.module_dict.enc_register_module.registers"
+    assert file.read(name).data_ptr() == file.read(name).data_ptr()
+    joined = file.join([name, name])
+    assert torch.equal(joined, torch.cat([file.read(name)] * 2))
+    assert file.join([name], torch.float64).dtype == torch.float64
+
+
+def test_mapped_weights_can_be_trained_without_touching_the_file(folder):
+    before = (folder / "model.safetensors").read_bytes()
+    tokenizer = oft.load(folder)
+    with torch.no_grad():
+        for parameter in tokenizer.parameters():
+            parameter.add_(1)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert copy.deepcopy(tokenizer).fingerprint() == tokenizer.fingerprint()
