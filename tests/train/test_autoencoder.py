@@ -1,14 +1,15 @@
 """The measured scaling factor of a trained latent space."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from conftest_train import TINY
+from safetensors.torch import load_file
 from torch import Tensor
 
-from openflextok.checkpoint import load_autoencoder
 from openflextok.config import AutoencoderKLConfig, with_settings
 from openflextok.data.loader import batches
 from openflextok.data.sources import FolderSource
@@ -33,7 +34,10 @@ def trainer(pictures: Path, out: Path, *settings: str) -> Trainer:
 def test_training_crops_have_unit_variance_in_the_saved_space(pictures: Path, tmp_path: Path) -> None:
     made = trainer(pictures, tmp_path / "run")
     made.run()
-    space = load_autoencoder(tmp_path / "run" / "model")
+    model = tmp_path / "run" / "model"
+    factor = json.loads((model / "config.json").read_text())["scaling_factor"]
+    space = AutoencoderKL(dataclasses.replace(SHAPE, scaling_factor=factor)).eval().requires_grad_(False)
+    space.load_state_dict(load_file(model / "diffusion_pytorch_model.safetensors"))
     stream = batches(made.source, batch_size=1, image_size=(32, 32), crop_scale=made.data.crop_scale)
     singly = [next(stream).images_BCHW for _ in range(24)]  # each picture once
     latents = torch.cat([space.encode(image) for image in singly])
