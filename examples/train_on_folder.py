@@ -1,0 +1,49 @@
+"""The `toy` recipe trained on a folder of photos from Python, with settings changed in code.
+
+    python examples/train_on_folder.py runs/toy --photos photos/ --steps 600
+
+Started again with the same arguments, it goes on where the last checkpoint is.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cyclopts
+import torch
+
+import openflextok as oft
+from openflextok.data.sources import open_source
+from openflextok.recipes import recipe
+from openflextok.train.build import build_objective
+from openflextok.train.loop import Trainer
+from openflextok.train.parallel import world
+from openflextok.train.preview import first_images
+
+PHOTOS = Path(oft.__file__).parent / "photos"
+
+
+def main(out: Path, *, photos: str = str(PHOTOS), steps: int = 20, batch_size: int = 8) -> None:
+    """Train for so many steps; OUT gets checkpoints, previews, logs, and the tokenizer itself in OUT/model."""
+    toy = recipe("toy")  # data all the way down: every field has a name, a type and a default
+    optim = replace(toy.train.optim, warmup_steps=min(50, steps // 4))
+    train = replace(toy.train, steps=steps, batch_size=batch_size, optim=optim)
+    chosen = replace(toy, train=train, data=replace(toy.data, source=photos))
+
+    torch.manual_seed(chosen.train.seed)
+    source = open_source(chosen.data.source)
+    preview = first_images(source, 4, chosen.data.image_size)
+    with world() as processes:  # this one, or all that torchrun started
+        trainer = Trainer(chosen, build_objective(chosen, processes.device), source, preview, out, processes, report)
+        trainer.run()
+
+    tokenizer = oft.load(out / "model")
+    print("ids of the first photo:", tokenizer.encode(preview[:1]).ids[0].tolist())
+
+
+def report(step: int, figures: dict[str, float]) -> None:
+    if step % 10 == 0:
+        print(f"step {step}: loss {figures['loss']:.3f}, {figures['images_per_second']:.0f} images/s")
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
