@@ -19,7 +19,8 @@ def toy() -> TokenizerRecipe:
     """A FlexTok on 32 px pixels with 16 tokens, 2 + 3 blocks of width 128.
 
     openflextok train toy --data FOLDER --out runs/toy
-    Cost: under 2 minutes on 2 CPU cores. Expected: blurred but recognisable photos, sharper with more tokens.
+    Cost: 38,400 crops, two and a half minutes on 2 CPU cores. Result: the colours and the rough layout of a photo, in
+    visible patches, nearer with more tokens: 12.4, 13.1 and 13.5 dB from 1, 4 and 16 (docs/log.md).
     """
     tokenizer = TokenizerConfig(
         image_size=(32, 32),
@@ -35,4 +36,4 @@ def toy() -> TokenizerRecipe:
     train = TrainConfig(
         steps=600, batch_size=64, attention="math", optim=optim, save_every=200, preview_every=200, log_every=10
     )
-    return TokenizerRecipe("toy", tokenizer, DataConfig(image_size=(32, 32), workers=1), train)
+    return TokenizerRecipe("toy", tokenizer, DataConfig(image_size=(32, 32), workers=0, cache=True), train)
