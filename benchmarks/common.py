@@ -12,6 +12,10 @@ from pathlib import Path
 
 import torch
 
+from openflextok.memory import keep_freed_memory
+
+keep_freed_memory()  # as the command does
+
 
 @dataclass(frozen=True)
 class Timing:

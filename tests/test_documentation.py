@@ -26,6 +26,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_page_runs(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src/openflextok/photos", tmp_path / "photos")
+    shutil.copytree(ROOT / "tests/data/parity/case1", tmp_path / "flextok_d12_d12_in1k")
     binary = Path(sys.executable).parent
     env = os.environ | {"HF_HUB_OFFLINE": "1", "PATH": f"{binary}{os.pathsep}{os.environ['PATH']}"}
     for language, code in blocks(page):

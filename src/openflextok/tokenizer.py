@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from openflextok.interfaces import Decoder, Encoder, LatentSpace, LengthPolicy, 
 from openflextok.lengths import Full, UniformChoice
 from openflextok.nets.encoders import RegisterViT
 from openflextok.nets.flow_decoder import FlowDecoder
+from openflextok.nets.transformer import compile_blocks
 from openflextok.pixels import center_crop, read_image, to_float, to_uint8_tensor
 from openflextok.quantizers.fsq import FSQ
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
@@ -110,6 +111,11 @@ class Tokenizer(nn.Module):
         for module in (self.space, self.encoder, self.quantizer):
             digest.update(weights_digest(module).encode())
         return digest.hexdigest()[:16]
+
+    def compile_blocks(self) -> Self:
+        """Compile the transformer blocks (needs a C++ compiler): same results within rounding, faster in bf16."""
+        compile_blocks(self)
+        return self
 
     # -- training -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from openflextok.flow.sampler import SOLVERS, Euler, Heun, time_grid
+from openflextok.flow.sampler import PRESETS, SOLVERS, Euler, Heun, count_steps, time_grid
 
 
 def solve(solver, steps: int, velocity, start: float = 1.0) -> float:
@@ -64,8 +64,15 @@ def test_time_grid():
 @pytest.mark.parametrize("steps", [0, -1, 1001, 2.5, "25", None])
 def test_impossible_step_counts_are_refused(steps):
     with pytest.raises(ValueError, match=r"cannot solve with .* steps: give a whole number with 1 <= steps <= 1000"):
-        time_grid(steps)
+        count_steps(steps)
 
 
 def test_solvers_have_names():
     assert dict(SOLVERS) == {"euler": Euler(), "heun": Heun()}
+
+
+def test_presets_are_numbers_of_steps():
+    assert [count_steps(name) for name in ("fast", "balanced", "best")] == list(PRESETS.values())
+    assert count_steps(7) == 7
+    with pytest.raises(ValueError, match="'quick' steps: .* or fast, balanced, best"):
+        count_steps("quick")

@@ -79,6 +79,11 @@ def parse_guidance_option(text: str) -> float | str | None:
         return text
 
 
+def parse_steps_option(text: str) -> int | str:
+    """A number, or the name of a preset, which the solver checks."""
+    return int(text) if text.isdecimal() else text
+
+
 def output_names(names: Sequence[str]) -> list[str]:
     """One PNG file name per image, distinct even where images in different folders share a name."""
     taken: set[str] = set()

@@ -27,6 +27,9 @@ app.command("openflextok.cli.data:app", name="data", help="Check and fetch train
 
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 2."""
+    from openflextok.memory import keep_freed_memory
+
+    keep_freed_memory()
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

@@ -18,7 +18,7 @@ def demo(
     *images: Path,
     out: Path = Path("demo.png"),
     checkpoint: str | None = None,
-    steps: int = 20,
+    steps: str = "20",
     guidance: str = "default",
     seed: int = 0,
 ) -> None:
@@ -33,7 +33,7 @@ def demo(
     checkpoint
         A built-in name, a folder or a Hub id; the embedded checkpoint if not given.
     steps
-        Solver steps of the decoder.
+        Solver steps of the decoder: a number, or fast, balanced, best.
     guidance
         default, none, a number, cfg:SCALE or apg:SCALE.
     seed
@@ -58,12 +58,12 @@ def demo(
 
 
 def prefix_table(
-    tokenizer: Tokenizer, pictures: list[Image.Image], steps: int, guidance: str, seed: int
+    tokenizer: Tokenizer, pictures: list[Image.Image], steps: str, guidance: str, seed: int
 ) -> Image.Image:
     """A row per picture: the original, then each prefix length labelled with tokens, bytes and mean PSNR."""
     from rich.progress import track
 
-    from openflextok.cli.common import label_of, parse_guidance_option
+    from openflextok.cli.common import label_of, parse_guidance_option, parse_steps_option
     from openflextok.evaluate.metrics import psnr
     from openflextok.evaluate.pictures import picture_grid
     from openflextok.lengths import power_lengths
@@ -74,7 +74,10 @@ def prefix_table(
     columns = [("original", to_pil(original))]
     for length in track(power_lengths(tokenizer.num_tokens), description="decoding", transient=True):
         rebuilt = tokenizer.decode(
-            tokens.truncate(length), steps=steps, guidance=parse_guidance_option(guidance), seed=seed
+            tokens.truncate(length),
+            steps=parse_steps_option(steps),
+            guidance=parse_guidance_option(guidance),
+            seed=seed,
         )
         quality = psnr(original, rebuilt).mean().item()
         columns.append((f"{label_of(tokenizer, length)}\n{quality:.1f} dB", to_pil(rebuilt)))
@@ -86,7 +89,7 @@ def reconstruct(
     out: Path,
     length: int | None = None,
     checkpoint: str | None = None,
-    steps: int = 25,
+    steps: str = "balanced",
     guidance: str = "default",
     seed: int = 0,
     batch_size: int = 16,
@@ -104,7 +107,7 @@ def reconstruct(
     checkpoint
         A built-in name, a folder or a Hub id; the embedded checkpoint if not given.
     steps
-        Solver steps of the decoder.
+        Solver steps of the decoder: a number, or fast, balanced, best.
     guidance
         default, none, a number, cfg:SCALE or apg:SCALE.
     seed
@@ -113,7 +116,7 @@ def reconstruct(
         Images at a time.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, image_files, output_names, parse_guidance_option
+    from openflextok.cli.common import Reader, image_files, output_names, parse_guidance_option, parse_steps_option
     from openflextok.evaluate.metrics import psnr
     from openflextok.pixels import to_pil
 
@@ -127,7 +130,9 @@ def reconstruct(
     for names, pictures in reader:
         original = tokenizer.to_images(pictures)
         tokens = tokenizer.encode(original).truncate(length)
-        rebuilt = tokenizer.decode(tokens, steps=steps, guidance=parse_guidance_option(guidance), seed=seed)
+        rebuilt = tokenizer.decode(
+            tokens, steps=parse_steps_option(steps), guidance=parse_guidance_option(guidance), seed=seed
+        )
         quality += psnr(original, rebuilt).tolist()
         for name, picture in zip(names, to_pil(rebuilt), strict=True):
             picture.save(out / targets[name])

@@ -55,7 +55,7 @@ def decode(
     out: Path,
     length: int | None = None,
     checkpoint: str | None = None,
-    steps: int = 25,
+    steps: str = "balanced",
     guidance: str = "default",
     seed: int = 0,
     batch_size: int = 16,
@@ -73,7 +73,7 @@ def decode(
     checkpoint
         The tokenizer that encoded; the one named in the file if not given.
     steps
-        Solver steps of the decoder.
+        Solver steps of the decoder: a number, or fast, balanced, best.
     guidance
         default, none, a number, cfg:SCALE or apg:SCALE.
     seed
@@ -84,7 +84,7 @@ def decode(
     from rich.progress import track
 
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import output_names, parse_guidance_option
+    from openflextok.cli.common import output_names, parse_guidance_option, parse_steps_option
     from openflextok.pixels import to_pil
     from openflextok.tokenfile import read_tokens
 
@@ -105,7 +105,9 @@ def decode(
     out.mkdir(parents=True, exist_ok=True)
     for start in track(range(0, len(targets), batch_size), description="decoding", transient=True):
         ids = content.ids[start : start + batch_size, :length]
-        images = tokenizer.decode(ids, steps=steps, guidance=parse_guidance_option(guidance), seed=seed)
+        images = tokenizer.decode(
+            ids, steps=parse_steps_option(steps), guidance=parse_guidance_option(guidance), seed=seed
+        )
         for target, picture in zip(targets[start : start + batch_size], to_pil(images), strict=True):
             picture.save(out / target)
     print(f"{len(targets)} images in {out}: {length} tokens, {tokenizer.bytes_per_image(length)} bytes each")

@@ -15,10 +15,21 @@ from torch import Tensor
 Velocity = Callable[[Tensor, int], Tensor]  # (x, index into times) -> velocity, same shape as x
 
 
+PRESETS = {"fast": 8, "balanced": 25, "best": 50}  # what each is worth: docs/model.md
+
+
+def count_steps(steps: int | str) -> int:
+    """A number of solver steps, or the name of a preset."""
+    count = PRESETS.get(steps, steps) if isinstance(steps, str) else steps
+    if not isinstance(count, int) or not 1 <= count <= 1000:
+        raise ValueError(
+            f"cannot solve with {steps!r} steps: give a whole number with 1 <= steps <= 1000, or {', '.join(PRESETS)}"
+        )
+    return count
+
+
 def time_grid(steps: int) -> Tensor:
     """(steps,) times 1, 1 - 1/steps, ..., 1/steps; float32."""
-    if not isinstance(steps, int) or not 1 <= steps <= 1000:
-        raise ValueError(f"cannot solve with {steps!r} steps: give a whole number with 1 <= steps <= 1000")
     return torch.arange(steps, 0, -1, dtype=torch.float32) / steps
 
 

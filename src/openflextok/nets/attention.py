@@ -17,8 +17,8 @@ AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Ten
 
 
 def layer_norm(x: Tensor) -> Tensor:
-    """LayerNorm over the last dimension without parameters, computed in float32; keeps the dtype."""
-    return F.layer_norm(x.float(), x.shape[-1:], eps=1e-6).to(x.dtype)
+    """LayerNorm over the last dimension without parameters, keeps the dtype; torch computes it in float32 inside."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6).to(x.dtype)
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
@@ -84,9 +84,7 @@ class Attention(nn.Module):
     def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` is boolean and broadcasts to (B, 1, L, L); True where row may look at column."""
         B, L, D = x_BLD.shape
-        q, k, v = (
-            self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim).permute(2, 0, 3, 1, 4)
-        )  # (B, H, L, E)
-        q, k = layer_norm(q), layer_norm(k)
-        y_BHLE = _backend[-1](q, k, v, mask, 8 / self.head_dim)
+        qkv = self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim)
+        q, k = layer_norm(qkv[:, :, :2]).permute(2, 0, 3, 1, 4)  # (B, H, L, E)
+        y_BHLE = _backend[-1](q, k, qkv[:, :, 2].transpose(1, 2), mask, 8 / self.head_dim)
         return self.out(y_BHLE.transpose(1, 2).reshape(B, L, D))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from openflextok.config import FlowDecoderConfig
 from openflextok.flow.guidance import Guidance, resolve_guidance
 from openflextok.flow.path import SAMPLERS, sample_path
-from openflextok.flow.sampler import Euler, Solver, time_grid
+from openflextok.flow.sampler import Euler, Solver, count_steps, time_grid
 from openflextok.interfaces import Decoder
 from openflextok.nets.absence import FORMS, key_mask
 from openflextok.nets.attention import layer_norm
@@ -126,13 +126,16 @@ class FlowDecoder(Decoder):
         tokens: Tokens,
         *,
         noise_BCHW: Tensor,
-        steps: int = 25,
+        steps: int | str = "balanced",
         guidance: Guidance | float | str | None = "default",
         solver: Solver = Euler(),  # noqa: B008  (a frozen value)
         absence: str | None = None,
         **unknown: Any,
     ) -> Tensor:
-        """Solve the flow from noise; conditional and unconditional velocities come from one batch."""
+        """Solve the flow from noise; conditional and unconditional velocities come from one batch.
+
+        steps: 1..1000, or "fast", "balanced", "best".
+        """
         if unknown:
             raise TypeError(f"unknown decode options {sorted(unknown)}: give steps, guidance, solver, absence")
         guide = resolve_guidance(guidance, self.config.guidance)
@@ -140,6 +143,7 @@ class FlowDecoder(Decoder):
         if form not in FORMS:
             raise ValueError(f"unknown absence {form!r}: give one of {', '.join(FORMS)}")
         grid = self.patches.grid(noise_BCHW)
+        steps = count_steps(steps)
         times_S = time_grid(steps).to(noise_BCHW.device)
         blocks_S, head_S = self.modulations(times_S)
         modulations = [([block[i : i + 1] for block in blocks_S], head_S[i : i + 1]) for i in range(steps)]

@@ -76,6 +76,13 @@ class TwoStreamBlock(nn.Module):
         return x_BLD + by_stream(self.mlp(h_BLD).to(x_BLD.dtype), patches, gate_m)
 
 
+def compile_blocks(model: nn.Module) -> None:
+    """torch.compile every block of a model, in place: the first call of each shape takes a while, later ones less."""
+    for block in model.modules():
+        if isinstance(block, (Block, TwoStreamBlock)):
+            block.compile()
+
+
 class TimeEmbedding(nn.Module):
     """t in [0, 1] -> sinusoids of 256 dimensions, cosines first -> Linear, SiLU, Linear -> (B, D)."""
 

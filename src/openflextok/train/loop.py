@@ -24,7 +24,7 @@ from openflextok.data.loader import batches as open_batches
 from openflextok.data.sources import ImageSource
 from openflextok.files import atomic_folder, write_atomic
 from openflextok.nets.attention import attention_backend
-from openflextok.nets.transformer import Block, TwoStreamBlock
+from openflextok.nets.transformer import compile_blocks
 from openflextok.train import parallel, state
 from openflextok.train.log import RunLog
 from openflextok.train.objectives import Objective
@@ -69,9 +69,7 @@ class Trainer:
     def _prepare(self, name: str, module: torch.nn.Module) -> Trained:
         wrapped = parallel.wrap(module, self.world, self.config.parallel)
         if self.config.compile:
-            for block in module.modules():
-                if isinstance(block, (Block, TwoStreamBlock)):
-                    block.compile()
+            compile_blocks(module)
         optim = self.config.optim
         return Trained(name, module, wrapped, adamw(module, optim), EMA(module, optim.ema_decay))
 

@@ -1,0 +1,179 @@
+"""The released sizes on this machine: seconds and FLOPs of every stage, against the same run's matmul peak; load memory.
+
+python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory] [--compile]    writes results/official_sizes.json
+
+Weights are random: speed does not depend on them. The row "as released" is the same decoder step organised as FlexTok's
+released inference code organises it: float32, all samples packed into one sequence of length B x L under a (B L)^2 mask,
+conditional and unconditional in two passes, adaLN numbers computed in every block of every pass.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import MATMUL_FLOPS, matmul_peak, measure, row, write
+from torch.utils.flop_counter import FlopCounterMode
+
+from openflextok import checkpoint
+from openflextok.convert.formats import convert
+from openflextok.nets.flow_decoder import FlowDecoder
+from openflextok.recipes.flextok import flextok
+from openflextok.tokenizer import Tokenizer
+
+RESULTS = Path(__file__).parents[1] / "results" / "official_sizes.json"
+SIZES = {"d12-d12": (12, 12), "d18-d28": (18, 28)}
+BATCH, STEPS = 4, 20
+
+
+def build(size: str, dtype: torch.dtype) -> Tokenizer:
+    """A tokenizer of a released size, every weight random (zero-initialised heads would be the same work)."""
+    with torch.device("meta"):
+        tokenizer = Tokenizer(flextok(*SIZES[size]))
+    tokenizer = tokenizer.to(dtype).to_empty(device="cpu").eval().requires_grad_(False)
+    for parameter in tokenizer.parameters():
+        parameter.uniform_(-0.02, 0.02)
+    return tokenizer
+
+
+def flops_of(call: Any) -> int:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def stage(name: str, call: Any, dtype: torch.dtype, repeats: int = 3, **about: Any) -> dict[str, object]:
+    """One row: seconds, FLOPs, and the share of the peak that was measured just before."""
+    peak, flops = matmul_peak(dtype), flops_of(call)
+    time = measure(call, repeats)
+    share = (flops / time.minimum) / (MATMUL_FLOPS / peak.minimum)
+    result = row(
+        stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=round(share, 3)
+    )
+    print(result, flush=True)
+    return result
+
+
+def as_released(decoder: FlowDecoder, x: torch.Tensor, registers: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """One pass over samples packed into one sequence (see above)."""
+    x_BPD = decoder.patches(x)
+    B, P, D = x_BPD.shape
+    L = P + registers.shape[1]
+    packed = torch.cat([x_BPD, registers], dim=1).reshape(1, B * L, D)
+    sample = torch.arange(B).repeat_interleave(L)
+    mask = sample[:, None] == sample[None]
+    for block in decoder.blocks:
+        temb = torch.nn.functional.silu(decoder.time(t))
+        modulation = block.modulate(temb)  # (B, 6, 2, D) -> a number per position
+        gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = (
+            torch.cat([part[:, :1].expand(-1, P, -1), part[:, 1:].expand(-1, L - P, -1)], 1).reshape(1, B * L, D)
+            for part in modulation.unbind(1)
+        )
+        normed = torch.nn.functional.layer_norm(packed, (D,)) * (1 + scale_a) + shift_a
+        packed = packed + gate_a * block.attention(normed, mask)
+        normed = torch.nn.functional.layer_norm(packed, (D,)) * (1 + scale_m) + shift_m
+        packed = packed + gate_m * block.mlp(normed)
+    return packed
+
+
+def rows_of(size: str, dtype: torch.dtype, compiled: bool) -> list[dict[str, object]]:
+    tokenizer = build(size, dtype)
+    decoder = tokenizer.decoder
+    assert isinstance(decoder, FlowDecoder)
+    if compiled:
+        tokenizer.compile_blocks()
+    about = {"size": size, "compiled": compiled}
+    images = torch.rand(BATCH, 3, *tokenizer.image_size) * 2 - 1
+    latents = torch.randn(BATCH, 16, 32, 32)
+    x, registers = latents.to(dtype), torch.randn(2 * BATCH, 256, decoder.config.width, dtype=dtype)
+    t = torch.full((1,), 0.5)
+    modulations = decoder.modulations(t)
+    both = partial(decoder.velocity, decoder.patches(x).repeat(2, 1, 1), registers, modulations, (16, 16))
+    rows = [
+        stage("VAE encode", partial(tokenizer.space.encode, images), dtype, batch=BATCH, **about),
+        stage("encoder", partial(tokenizer.encoder, x), dtype, batch=BATCH, **about),
+        stage("decoder step, guided", both, dtype, batch=BATCH, **about),
+        stage("VAE decode", partial(tokenizer.space.decode, latents), dtype, batch=BATCH, **about),
+    ]
+    if not compiled:
+        one = partial(decoder.velocity, decoder.patches(x[:1]).repeat(2, 1, 1), registers[:2], modulations, (16, 16))
+        rows.append(stage("decoder step, guided", one, dtype, batch=1, **about))
+    if dtype == torch.float32 and not compiled:
+        released = partial(as_released, decoder, x, registers[:BATCH], t.expand(BATCH))
+        rows.append(stage("as released: one of the two passes", released, dtype, batch=BATCH, **about))
+    seconds = [float(str(r["seconds_minimum"])) for r in rows]
+    decode = STEPS * seconds[2] + seconds[3]
+    print(f"{size} {dtype}: encode {BATCH} images {seconds[0] + seconds[1]:.2f} s, decode {decode:.1f} s (computed)")
+    return rows
+
+
+def whole_rows() -> list[dict[str, object]]:
+    """A whole guided decode of 20 steps at d12-d12, measured once, to check the sum of the stages."""
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        tokenizer = build("d12-d12", dtype)
+        ids = torch.randint(0, 64_000, (BATCH, 256))
+        time = measure(partial(tokenizer.decode, ids, steps=STEPS, guidance="cfg:3"), 1)
+        rows.append(
+            row(stage="whole decode, 20 guided steps", size="d12-d12", dtype=str(dtype), batch=BATCH, seconds=time)
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+LOAD = """
+import resource, sys, torch, openflextok as oft
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+tokenizer = oft.load(sys.argv[1], dtype=getattr(torch, sys.argv[2]))
+total = sum(float(p.sum(dtype=torch.float32)) for p in tokenizer.parameters())  # touches every page
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def memory_rows(size: str) -> list[dict[str, object]]:
+    """Peak resident memory of loading an official file of a released size, against the size of the loaded weights."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = build(size, torch.float32)
+        parameters = sum(p.numel() for p in tokenizer.parameters())
+        checkpoint.save(tokenizer, Path(folder) / "ours")
+        del tokenizer
+        convert(Path(folder) / "ours", Path(folder) / "official", to="official")
+        for dtype, width in (("float32", 4), ("bfloat16", 2)):
+            command = [sys.executable, "-c", LOAD, f"{folder}/official", dtype]
+            found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            before, after = (int(kib) * 1024 for kib in found)
+            ratio = (after - before) / (parameters * width)
+            rows.append(
+                row(
+                    stage="load", size=size, dtype=dtype, parameters=parameters, peak_bytes=after, ratio=round(ratio, 3)
+                )
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    sizes = [name for name in sys.argv[1:] if name in SIZES] or list(SIZES)
+    rows: list[dict[str, object]] = []
+    if "--memory" in sys.argv:
+        rows += memory_rows(sizes[-1])
+    else:
+        with torch.inference_mode():
+            for size in sizes:
+                for dtype in (torch.float32, torch.bfloat16):
+                    rows += rows_of(size, dtype, "--compile" in sys.argv)
+            if "d12-d12" in sizes and "--compile" not in sys.argv:
+                rows += whole_rows()
+    known = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+    same = [{k: r.get(k) for k in ("stage", "size", "dtype", "batch", "compiled")} for r in rows]
+    kept = [r for r in known if {k: r.get(k) for k in ("stage", "size", "dtype", "batch", "compiled")} not in same]
+    write(RESULTS, "official_sizes", kept + rows)
+    print(f"peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
