@@ -129,11 +129,12 @@ def whole_rows() -> list[dict[str, object]]:
 
 
 LOAD = """
-import resource, sys, torch, openflextok as oft
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import re, sys, torch, openflextok as oft
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 tokenizer = oft.load(sys.argv[1], dtype=getattr(torch, sys.argv[2]))
 total = sum(float(p.sum(dtype=torch.float32)) for p in tokenizer.parameters())  # touches every page
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(before, peak())
 """
 
 

@@ -57,11 +57,13 @@ class WeightsFile(Weights):
         return stored if dtype in (None, stored.dtype) else self.join([name], dtype)
 
     def join(self, names: Sequence[str], dtype: torch.dtype | None = None) -> Tensor:
-        """Several tensors, stacked along their first dimension, in new memory."""
+        """Several tensors of one shape, stacked along their first dimension, in new memory."""
         with safe_open(self.path, "pt") as file:
-            parts = [file.get_tensor(name) for name in names]
-            parts = parts if dtype is None else [part.to(dtype) for part in parts]
-            return torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+            first = file.get_tensor(names[0])
+            joined = torch.empty((len(names), *first.shape), dtype=dtype or first.dtype)
+            for place, name in enumerate(names):
+                joined[place].copy_(file.get_tensor(name))
+        return joined.flatten(0, 1) if len(names) > 1 else joined[0]
 
 
 def pickle_hint(folder: Path) -> str:

@@ -214,7 +214,7 @@ def write_config(config: TokenizerConfig) -> dict[str, Any]:
         )
     if space.shift_factor:
         raise ConfigError(f"the official format has no shift of latents; this autoencoder: {space.shift_factor}")
-    entries = json.loads((resources.files(__package__) / "template.json").read_text())
+    entries = json.loads((resources.files("openflextok.convert.official_flextok") / "template.json").read_text())
     entries["vae"] |= {"latent_channels": space.latent_channels, "scaling_factor": space.scaling_factor}
     entries["regularizer"]["levels"] = list(config.quantizer.levels)
     entries["pipeline"]["out_channels"] = space.latent_channels
