@@ -1,0 +1,85 @@
+"""Choices of the embedded checkpoint compared on one small set-up: latent space, absent tokens, lengths.
+
+python benchmarks/choices.py TRAIN HELDOUT SPACE RUNS [--steps 300]    writes results/choices.json
+
+TRAIN, HELDOUT: data as `openflextok train` takes it; SPACE: a trained `kl-f8-mini`; RUNS: a folder for the trainings,
+which are resumed where they were. Every variant is `flextok-mini` at d3-d3 with the same seed, batches and steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from common import write
+
+import openflextok as oft
+from openflextok.convert.lpips import load_lpips
+from openflextok.data.sources import open_source
+from openflextok.evaluate.reconstruction import reconstruction_curve
+from openflextok.nets.flow_decoder import FlowDecoder
+
+SMALL = [
+    "tokenizer.encoder.width=192",
+    "tokenizer.encoder.depth=3",
+    "tokenizer.decoder.width=192",
+    "tokenizer.decoder.depth=3",
+    "train.optim.warmup_steps=50",
+    "train.optim.ema_decay=0.99",
+    "train.preview_every=1000",
+    "train.save_every=100",
+]
+PIXELS = [
+    "tokenizer.encoder.channels=3",
+    "tokenizer.encoder.patch_size=16",
+    "tokenizer.decoder.channels=3",
+    "tokenizer.decoder.patch_size=16",
+    "space_weights=null",
+]
+VARIANTS = {
+    "base: autoencoder, remove, powers of two": [],
+    "mask": ["tokenizer.decoder.absence=mask"],
+    "uniform lengths": [f"tokenizer.lengths.choices={list(range(1, 65))}"],
+    "pixels": [*PIXELS, "tokenizer.space={type: Pixels, scale: 2.0}"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("train")
+    parser.add_argument("heldout")
+    parser.add_argument("space")
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--count", type=int, default=48)
+    options = parser.parse_args()
+    source, perceptual = open_source(options.heldout), load_lpips("alex")
+    indices = range(0, len(source), max(1, len(source) // options.count))[: options.count]
+    images = [source.read(index).image for index in indices]
+    rows: list[dict[str, object]] = []
+    for name, changes in VARIANTS.items():
+        out = options.runs / name.split(":")[0].replace(" ", "-")
+        command = [sys.executable, "-m", "openflextok", "train", "flextok-mini", "--data", options.train]
+        command += ["--heldout", options.heldout, "--out", str(out)]
+        for setting in (f"space_weights={options.space}", f"train.steps={options.steps}", *SMALL, *changes):
+            command += ["--set", setting]
+        subprocess.run(command, check=True)
+        for absence in ("mask", "remove") if name == "mask" else (None,):
+            tokenizer = oft.load(out / "model")
+            decoder = tokenizer.decoder
+            assert isinstance(decoder, FlowDecoder)
+            decoder.config = replace(decoder.config, absence=absence or decoder.config.absence)
+            curve = reconstruction_curve(tokenizer, images, perceptual=perceptual, steps=20, guidance="cfg:1.5")
+            label = name if absence in (None, "mask") else f"{name}, decoded with {absence}"
+            print(f"{label}\n\n{curve.markdown()}", flush=True)
+            about = {"variant": label, "train": options.train, "steps": options.steps, "torch": torch.__version__}
+            rows += [about | asdict(row) for row in (*curve.rows, curve.space)]
+    write(Path(__file__).parents[1] / "results" / "choices.json", "choices", rows)
+
+
+if __name__ == "__main__":
+    main()
