@@ -38,7 +38,7 @@ PIXELS = [
     "tokenizer.encoder.patch_size=16",
     "tokenizer.decoder.channels=3",
     "tokenizer.decoder.patch_size=16",
-    "space_weights=null",
+    "space_weights=''",
 ]
 VARIANTS = {
     "base: autoencoder, remove, powers of two": [],
