@@ -118,12 +118,27 @@ def test_info(checkpoint: Path) -> None:
         assert word in text, word
 
 
+def test_official_weights(tmp_path: Path) -> None:
+    """Shown, converted and converted back; the licence is said each time."""
+    source = Path(__file__).parents[1] / "data" / "parity" / "case1"
+    text = openflextok("info", source)
+    assert "research purposes only" in text and "16 tokens: 32" in text
+    assert "ours: openflextok checkpoint" in openflextok("convert", source, tmp_path / "ours", "--dtype", "bfloat16")
+    assert "research purposes only" in openflextok("info", tmp_path / "ours")
+    openflextok("convert", tmp_path / "ours", tmp_path / "back.safetensors", "--to", "official")
+    assert oft.load(tmp_path / "back.safetensors").config == oft.load(source).config
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["encode", "nowhere"], "no file or folder nowhere"),
         (["info", "nowhere"], "no checkpoint 'nowhere'"),
         (["demo", "--checkpoint", "."], "has no config.json"),
+        (["info", "someone/something"], "no folder 'someone/something' here, and the Hub could not be reached"),
+        (["convert", "flextok-mini", "x", "--to", "official"], "absent tokens by a mask token"),
+        (["convert", "flextok-mini", "x", "--to", "official", "--dtype", "float16"], "written as they are"),
+        (["demo", "--steps", "quick"], "or fast, balanced, best"),
         (["demo", "--guidance", "cgf:3"], "unknown guidance 'cgf:3'"),
         (["demo", "--steps", "0"], "1 <= steps <= 1000"),
         (["decode", "nowhere.safetensors", "--out", "x"], "no token file nowhere.safetensors"),
