@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from openflextok import checkpoint
 from openflextok.convert.formats import convert
+from openflextok.nets.absence import key_counts
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.recipes.flextok import flextok
 from openflextok.tokenizer import Tokenizer
@@ -102,6 +103,10 @@ def rows_of(size: str, dtype: torch.dtype, compiled: bool) -> list[dict[str, obj
         stage("decoder step, guided", both, dtype, batch=BATCH, **about),
         stage("VAE decode", partial(tokenizer.space.decode, latents), dtype, batch=BATCH, **about),
     ]
+    few = registers[:, :9]  # 8 tokens kept, the ninth register stands for the 248 absent ones
+    weights = key_counts(torch.cat([torch.ones(2 * BATCH, 8), torch.full((2 * BATCH, 1), 248.0)], dim=1), 256)
+    both_few = partial(decoder.velocity, decoder.patches(x).repeat(2, 1, 1), few, modulations, (16, 16), weights)
+    rows.append(stage("decoder step, guided, 8 tokens kept", both_few, dtype, batch=BATCH, **about))
     if not compiled:
         one = partial(decoder.velocity, decoder.patches(x[:1]).repeat(2, 1, 1), registers[:2], modulations, (16, 16))
         rows.append(stage("decoder step, guided", one, dtype, batch=1, **about))

@@ -13,6 +13,7 @@ from openflextok.flow.guidance import APG, CFG
 from openflextok.flow.path import sample_path
 from openflextok.flow.sampler import Euler, Heun, time_grid
 from openflextok.nets.absence import FORMS
+from openflextok.nets.attention import attention_backend
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.types import Draws, Tokens, check_lengths
 
@@ -91,21 +92,26 @@ def test_a_ragged_training_batch_equals_its_samples_alone(absence, make, latents
 
 
 @both_forms
-def test_batch_and_groups_show_the_same_registers(absence):
-    """The training form and the decoding form of an absence agree, row by row."""
+@pytest.mark.parametrize("lengths", [LENGTHS, [1, 1, 1, 1], [2, 5, 3, 1], [N - 1, 1, 2, 3]])
+def test_batch_and_groups_show_the_same_registers(absence, lengths):
+    """The training form and the decoding form of an absence agree, row by row, once equal registers are counted."""
     generator = torch.Generator().manual_seed(0)
     registers, mask_token = torch.randn(4, N, 5, generator=generator), torch.randn(5, generator=generator)
-    keep = random_tokens(LENGTHS).keep_BN
+    keep = random_tokens(lengths).keep_BN
     form = FORMS[absence]
     batch, exists = form.batch(registers, keep, mask_token, N)
     seen = set()
-    for index, group in form.groups(registers, keep, mask_token, N):
-        for row, shown in zip(index.tolist(), group, strict=True):
+    for group in form.groups(registers, keep, mask_token, N):
+        counts = torch.ones(group.registers_BND.shape[:2]) if group.counts_BN is None else group.counts_BN
+        assert group.null_count * counts.shape[1] == pytest.approx(N if absence == "mask" else counts.shape[1])
+        for row, shown, count in zip(group.rows.tolist(), group.registers_BND, counts, strict=True):
             seen.add(row)
             expected = batch[row] if exists is None else batch[row][exists[row]]
-            assert torch.equal(shown, expected)
-            assert torch.equal(shown[: LENGTHS[row]], registers[row, : LENGTHS[row]])
-            assert absence == "remove" or torch.equal(shown[LENGTHS[row] :], mask_token.expand(N - LENGTHS[row], -1))
+            length = lengths[row]
+            assert float(count.sum()) == pytest.approx(len(expected))
+            assert torch.equal(count[:length], torch.ones(length))
+            assert torch.equal(shown[:length], expected[:length])
+            assert all(torch.equal(register, mask_token) for register in [*shown[length:], *expected[length:]])
     assert seen == {0, 1, 2, 3}
     short, _ = form.batch(registers, random_tokens([1, 3, 2, 2]).keep_BN, mask_token, N)
     assert short.shape[1] == (N if absence == "mask" else 3)  # a removed token takes no place that no image needs
@@ -132,18 +138,19 @@ def test_mask_token_carries_no_position(make, latents):
         assert not torch.equal(decoder.decode(tokens, noise_BCHW=latents, steps=1), before)
 
 
-def test_removing_costs_less_than_masking(make, latents):
-    """Floating point operations of one step by length: constant with `mask`, growing from patches alone with `remove`."""
+def test_few_tokens_cost_less(make, latents):
+    """Floating point operations of one step by length: with `mask`, one register stands for all that are absent."""
     cost = {}
     for absence in ("mask", "remove"):
         decoder = make(absence=absence)
-        for length in (1, 4, 8):
+        for length in (1, 2, 4, 5, 8):
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 decoder.decode(random_tokens([length] * 4), noise_BCHW=latents, steps=1, guidance=None)
             cost[absence, length] = counter.get_total_flops()
-    assert cost["mask", 1] == cost["mask", 4] == cost["mask", 8] == cost["remove", 8]
-    assert cost["remove", 1] < cost["remove", 4] < cost["remove", 8]
-    assert cost["remove", 1] < 0.8 * cost["mask", 1]  # 17 of 24 tokens
+    assert cost["remove", 1] < cost["remove", 2] < cost["remove", 4] < cost["remove", 5] < cost["remove", 8]
+    assert cost["mask", 1] == cost["remove", 2] and cost["mask", 4] == cost["remove", 5]
+    assert cost["mask", 8] == cost["remove", 8]
+    assert cost["remove", 1] < 0.8 * cost["remove", 8]  # 17 of 24 tokens
 
 
 def test_the_form_of_absence_is_a_run_time_choice(make, latents):
@@ -207,6 +214,20 @@ def test_one_batch_and_precomputed_modulations_equal_two_passes_step_by_step(gui
         expected = two_pass_decode(decoder, tokens, latents, guidance, steps=4)
         found = decoder.decode(tokens, noise_BCHW=latents, steps=4, guidance=guidance)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    assert float((found - latents).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "math", "flex"])
+@pytest.mark.parametrize("lengths", [[1, 1, 1, 1], [2, 5, 3, 1], [N - 1, 1, 2, 3]])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_one_register_stands_exactly_for_all_absent_ones(lengths, backend, make, latents):
+    """Few registers with counts give what all N, mask and null tokens included, give."""
+    decoder, tokens = make(), random_tokens(lengths)
+    with torch.no_grad(), attention_backend(backend):
+        for guidance in (CFG(3.0), APG(7.5)):
+            expected = two_pass_decode(decoder, tokens, latents, guidance, steps=3)
+            found = decoder.decode(tokens, noise_BCHW=latents, steps=3, guidance=guidance)
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
     assert float((found - latents).abs().max()) > 0.1
 
 

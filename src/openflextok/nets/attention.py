@@ -29,7 +29,7 @@ def math(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> 
     """Plain products and a float32 softmax: for training on a CPU, where the fused backward pass is slow."""
     scores = (q @ k.transpose(-1, -2)).float() * scale
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1).to(v.dtype) @ v
 
 
@@ -41,6 +41,12 @@ def flex(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> 
         return _tensor(flex_attention(q, k, v, scale=scale))
     full_mask = mask.expand(*torch.broadcast_shapes(mask.shape, (1, 1, q.shape[-2], k.shape[-2])))
     per_sample = full_mask.shape[0] > 1
+    if mask.dtype != torch.bool:
+
+        def biased(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            return score + full_mask[b if per_sample else 0, 0, i, j]
+
+        return _tensor(flex_attention(q, k, v, score_mod=biased, scale=scale))
 
     def allowed(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return full_mask[b if per_sample else 0, 0, i, j]
@@ -82,7 +88,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` is boolean and broadcasts to (B, 1, L, L); True where row may look at column."""
+        """`mask` broadcasts to (B, 1, L, L): boolean, True where row may look at column, or added to the scores."""
         B, L, D = x_BLD.shape
         qkv = self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim)
         q, k = layer_norm(qkv[:, :, :2]).permute(2, 0, 3, 1, 4)  # (B, H, L, E)

@@ -17,7 +17,7 @@ from openflextok.flow.guidance import Guidance, resolve_guidance
 from openflextok.flow.path import SAMPLERS, sample_path
 from openflextok.flow.sampler import Euler, Solver, count_steps, time_grid
 from openflextok.interfaces import Decoder
-from openflextok.nets.absence import FORMS, key_mask
+from openflextok.nets.absence import FORMS, Shown, key_counts, key_mask
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
 from openflextok.nets.patches import PatchEmbedding, unpatchify
@@ -149,31 +149,37 @@ class FlowDecoder(Decoder):
         modulations = [([block[i : i + 1] for block in blocks_S], head_S[i : i + 1]) for i in range(steps)]
         registers_BND = self.embed_tokens(tokens.values_BND)
         result_BCHW = torch.empty_like(noise_BCHW)
-        for rows, kept_BND in FORMS[form].groups(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
-            result_BCHW[rows] = self._solve(kept_BND, noise_BCHW[rows], modulations, grid, guide, solver)
+        for shown in FORMS[form].groups(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
+            result_BCHW[shown.rows] = self._solve(shown, noise_BCHW[shown.rows], modulations, grid, guide, solver)
         return result_BCHW
 
     def _solve(
         self,
-        registers_BND: Tensor,
+        shown: Shown,
         noise_BCHW: Tensor,
         modulations: Sequence[tuple[list[Tensor], Tensor]],
         grid: tuple[int, int],
         guide: Guidance | None,
         solver: Solver,
     ) -> Tensor:
+        registers_BND, counts_BN, patches = shown.registers_BND, shown.counts_BN, grid[0] * grid[1]
+        weights = key_counts(counts_BN, patches)
+
         def conditional(x_BCHW: Tensor, i: int) -> Tensor:
-            return self.velocity(self._embed(x_BCHW), registers_BND, modulations[i], grid)[0].to(x_BCHW.dtype)
+            velocity_BCHW, _ = self.velocity(self._embed(x_BCHW), registers_BND, modulations[i], grid, weights)
+            return velocity_BCHW.to(x_BCHW.dtype)
 
         if guide is None:
             return solver(conditional, noise_BCHW, len(modulations))
         combine = guide.start()
         both_BND = torch.cat([registers_BND, self.null_token.to(registers_BND.dtype).expand_as(registers_BND)])
+        if counts_BN is not None:
+            weights = key_counts(torch.cat([counts_BN, torch.full_like(counts_BN, shown.null_count)]), patches)
 
         def guided(x_BCHW: Tensor, i: int) -> Tensor:
             x_BPD = self._embed(x_BCHW).repeat(2, 1, 1)
-            velocity = self.velocity(x_BPD, both_BND, modulations[i], grid)[0].to(x_BCHW.dtype)
-            return combine(*velocity.chunk(2))
+            velocity_BCHW, _ = self.velocity(x_BPD, both_BND, modulations[i], grid, weights)
+            return combine(*velocity_BCHW.to(x_BCHW.dtype).chunk(2))
 
         return solver(guided, noise_BCHW, len(modulations))
 
