@@ -28,13 +28,16 @@ def block_flops(width: int, length: int) -> int:
 
 
 def trunk_rows() -> list[dict[str, object]]:
-    """One encoder and one decoder block at d12 sizes (256 patches, 256 registers), float32 and bf16."""
+    """One encoder and one decoder block at d12 sizes (256 patches, 256 registers): float32, bf16, bf16 compiled."""
     width, patches, registers = 768, 256, 256
     length = patches + registers
     mask = register_mask(patches, registers, torch.device("cpu"))
     rows = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype, compiled in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)):
         encoder, decoder = Block(width, 64).to(dtype).eval(), TwoStreamBlock(width, 64).to(dtype).eval()
+        if compiled:
+            encoder.compile()
+            decoder.compile()
         for batch in (1, 4) if QUICK else (1, 4, 8):
             x = torch.randn(batch, length, width, dtype=dtype)
             modulation = decoder.modulate(torch.randn(1, width, dtype=dtype))
@@ -44,11 +47,11 @@ def trunk_rows() -> list[dict[str, object]]:
                 ("decoder block", partial(decoder, x, patches, modulation)),
             ):
                 peak = matmul_peak(dtype)
-                time = measure(call)
+                time = measure(call, 9)
                 share = (flops / time.minimum) / (MATMUL_FLOPS / peak.minimum)
                 share_median = (flops / time.median) / (MATMUL_FLOPS / peak.median)
                 rows.append(
-                    row(part=name, dtype=str(dtype), batch=batch, seconds=time, peak_seconds=peak, share=round(share, 3),
+                    row(part=name, dtype=str(dtype), compiled=compiled, batch=batch, seconds=time, peak_seconds=peak, share=round(share, 3),
                         share_median=round(share_median, 3))
                 )  # fmt: skip
     return rows

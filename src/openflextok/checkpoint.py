@@ -64,7 +64,7 @@ def write(
 ) -> None:
     """A checkpoint from its parts, whole or not at all; `also`: further files by name."""
     data = {"format": FORMAT, "about": to_dict(about), "tokenizer": to_dict(config)}
-    with atomic_folder(replaceable(Path(folder), CONFIG)) as temporary:
+    with atomic_folder(replaceable(Path(folder))) as temporary:
         save_file(dict(weights), temporary / WEIGHTS)
         write_atomic(temporary / CONFIG, json.dumps(data, indent=2) + "\n")
         write_atomic(temporary / CARD, card or default_card(about))
@@ -96,7 +96,7 @@ def load(
     No name: the embedded default. Weights are mapped into memory, and copied only where dtype or device ask for it.
     Errors: CheckpointError says what is wrong with the folder and what would help.
     """
-    stored = open_checkpoint(catalog.find(name))
+    stored = open_checkpoint(catalog.find(name), None if name is None else str(name))
     if stored.about.licence == official_flextok.LICENCE:
         _say_once(f"FlexTok weights: {official_flextok.LICENCE}")
     with torch.device("meta"):
@@ -110,12 +110,14 @@ def _say_once(message: str) -> None:
     logger.warning(message)
 
 
-def open_checkpoint(path: Path) -> Stored:
+def open_checkpoint(path: Path, name: str | None = None) -> Stored:
     """What a folder or file holds; CheckpointError if it is neither our format nor an official FlexTok."""
     official = official_flextok.recognise(path)
     if official is not None:
         config, weights = official_flextok.read(path, official)
-        return Stored(config, About(path.stem, **official_flextok.ABOUT), weights)
+        return Stored(
+            config, About(name or path.resolve().name.removesuffix(".safetensors"), **official_flextok.ABOUT), weights
+        )
     if not path.is_dir():
         raise CheckpointError(f"{path} has no FlexTok config in its header: give the folder that holds {CONFIG}")
     config, about = read_config(path)

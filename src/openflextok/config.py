@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -46,8 +47,10 @@ class AutoencoderKLConfig:
 
     def __post_init__(self) -> None:
         _check_positive(self, "latent_channels", "block_out_channels", "layers_per_block", "norm_num_groups")
-        if not self.scaling_factor:
-            raise ConfigError("scaling_factor is 0: it must be another number, as latents are divided by it")
+        if not self.scaling_factor or not math.isfinite(self.scaling_factor):
+            raise ConfigError(
+                f"scaling_factor is {self.scaling_factor}: latents are divided by it; give another number"
+            )
         for width in self.block_out_channels:
             if width % self.norm_num_groups:
                 raise ConfigError(
@@ -164,6 +167,8 @@ class FlowDecoderConfig:
         _check_width(self.width, self.head_dim)
         if not 0 <= self.null_probability <= 1:
             raise ConfigError(f"null_probability {self.null_probability} is not a probability (0..1)")
+        if not 0 < self.max_timestep < math.inf:
+            raise ConfigError(f"max_timestep {self.max_timestep} is not a positive number")
         if not 1 <= self.feature_block <= self.depth:
             raise ConfigError(f"feature_block {self.feature_block} is not a block of this decoder (1..{self.depth})")
 

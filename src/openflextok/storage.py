@@ -99,8 +99,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def replaceable(folder: Path, config: str) -> Path:
+FILES = {  # that checkpoints consist of
+    "config.json", "model.safetensors", "diffusion_pytorch_model.safetensors", "README.md", "vae_config.json",
+    "official.json", "official.safetensors",
+}  # fmt: skip
+
+
+def replaceable(folder: Path) -> Path:
     """A checkpoint takes the place of a checkpoint or of nothing, never of a folder with other files."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / config).is_file():
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and ("config.json" not in found or found - FILES):
         raise CheckpointError(f"{folder} holds other files and would be replaced: give a new or an empty folder")
     return folder

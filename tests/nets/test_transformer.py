@@ -15,7 +15,7 @@ DIT_ORDER = ("shift_attention", "scale_attention", "gate_attention", "shift_mlp"
 
 
 def norm(v: Tensor) -> Tensor:
-    return (v - v.mean()) / torch.sqrt(((v - v.mean()) ** 2).mean() + 1e-6)
+    return (v - v.mean()) / torch.sqrt(((v - v.mean()) ** 2).mean() + 1e-5)
 
 
 def swiglu(mlp: SwiGLU, v: Tensor) -> Tensor:

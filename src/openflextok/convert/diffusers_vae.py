@@ -17,6 +17,13 @@ from openflextok.files import atomic_folder, write_atomic
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.storage import CheckpointError, WeightsFile, fill, pickle_hint, read_json, replaceable
 
+DEFAULTS = {  # of diffusers' class, for what its config.json leaves out
+    "latent_channels": 4,
+    "block_out_channels": [64],
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+    "scaling_factor": 0.18215,
+}
 CONFIG, WEIGHTS, CARD = "config.json", "diffusion_pytorch_model.safetensors", "README.md"
 
 
@@ -33,7 +40,7 @@ def autoencoder_config(path: Path) -> AutoencoderKLConfig:
         if data.get(name, value) != value:
             raise CheckpointError(f"{path}: {name} is {data[name]!r}; only {value!r} is supported")
     known = AutoencoderKLConfig.__dataclass_fields__
-    values = {name: value for name, value in data.items() if name in known and value is not None}
+    values = DEFAULTS | {name: value for name, value in data.items() if name in known and value is not None}
     try:
         return from_dict(AutoencoderKLConfig, values, str(path))
     except ConfigError as error:
@@ -67,7 +74,7 @@ def save_autoencoder(weights: Mapping[str, Tensor], config: AutoencoderKLConfig,
     """Write an autoencoder in diffusers' layout, with the scaling factor of `config`."""
     data = describe_autoencoder(config)
     weights = {name: tensor.contiguous() for name, tensor in weights.items()}
-    with atomic_folder(replaceable(folder, CONFIG)) as temporary:
+    with atomic_folder(replaceable(folder)) as temporary:
         save_file(weights, temporary / WEIGHTS)
         write_atomic(temporary / CONFIG, json.dumps(data, indent=2) + "\n")
         write_atomic(temporary / CARD, card)

@@ -26,6 +26,8 @@ def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype:
     if to not in FORMATS:
         raise ValueError(f"unknown format {to!r}: give one of {', '.join(FORMATS)}")
     path = catalog.find(source)
+    if Path(out).exists() and Path(out).resolve() == path.resolve():
+        raise ValueError(f"{out} would replace what it is made from: give another name")
     stored = checkpoint.open_checkpoint(path)
     entries, extras = official_flextok.recognise(path), {}
     if entries is not None:

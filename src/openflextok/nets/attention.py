@@ -18,7 +18,7 @@ AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Ten
 
 def layer_norm(x: Tensor) -> Tensor:
     """LayerNorm over the last dimension without parameters, keeps the dtype; torch computes it in float32 inside."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6).to(x.dtype)
+    return F.layer_norm(x, x.shape[-1:], eps=1e-5).to(x.dtype)
 
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:

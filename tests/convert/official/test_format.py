@@ -153,50 +153,112 @@ def refused(folder, message) -> None:
     assert "\n" not in str(error.value)
 
 
-CONFIG_ERRORS = {
-    r"unknown module decoder.module_dict.dec_upsampler; ": lambda d: modules(d).update(
-        dec_upsampler={"_target_": "a.B"}
-    ),
+def at(data, path: str) -> dict[str, Any]:
+    """The entries of 'dec_transformer', or of a part such as 'vae'."""
+    if path in data:
+        return data[path]
+    return next(modules(data, part)[path] for part in ("encoder", "decoder") if path in modules(data, part))
+
+
+CONFIG_ERRORS = {  # message: change
+    r"unknown module decoder.dec_upsampler; ": lambda d: modules(d).update(dec_upsampler={"_target_": "a.B"}),
     r"unknown module extra": lambda d: d.update(extra={"_target_": "os.system", "command": "true"}),
-    r"module decoder.module_dict.dec_transformer is 'os.system': expected one of FlexTransformer": lambda d: modules(d)[
-        "dec_transformer"
-    ].update(_target_="os.system"),
-    r"module encoder.module_dict.enc_unpacker is missing": lambda d: modules(d, "encoder").pop("enc_unpacker"),
-    r"decoder.module_dict.dec_transformer: unknown entry 'dept'; did you mean 'depth'": lambda d: modules(d)[
-        "dec_transformer"
-    ].update(dept=2),
-    r"dec_transformer.qkv_bias is True: only False can be honoured": lambda d: modules(d)["dec_transformer"].update(
-        qkv_bias=True
-    ),
-    r"posemb_type is 'learnable_prod': only 'sincos' or 'learnable_sum'": lambda d: modules(d)[
-        "dec_patches_posemb_module"
-    ].update(posemb_type="learnable_prod"),
-    r"posemb_scaling is 'interpolate'": lambda d: modules(d)["dec_patches_posemb_module"].update(
-        posemb_scaling="interpolate"
-    ),
-    r"only square patches": lambda d: modules(d, "encoder")["enc_patch_emb"].update(patch_sizes=[2, 1]),
-    r"enc_seq_packer.mask_mode is 'full': only 'causal_last'": lambda d: modules(d, "encoder")["enc_seq_packer"].update(
-        mask_mode="full"
-    ),
-    r"the config lacks an entry, or has one of another form: KeyError\('depth'\)": lambda d: modules(d)[
-        "dec_transformer"
-    ].pop("depth"),
-    r"has one of another form: TypeError": lambda d: modules(d)["dec_transformer"].update(dim="128"),
-    r"vae.latent_channels is 16, the weights have 4": lambda d: d["vae"].update(latent_channels=16),
+    r"module encoder.enc_unpacker is missing": lambda d: modules(d, "encoder").pop("enc_unpacker"),
+    r"module regularizer is missing": lambda d: d.pop("regularizer"),
+    r"the config lacks the entry 'n_max'": lambda d: at(d, "enc_register_module").pop("n_max"),
     r"modules run in the order dec_registers_posemb_module, dec_latent_dropout, dec_nested_dropout": lambda d: modules(
         d
     ).update(dec_nested_dropout=modules(d).pop("dec_nested_dropout")),
-    r"dec_transformer.blocks.2.adaLN_modulation.1.bias": lambda d: modules(d)["dec_transformer"].update(depth=3),
-    r" is \[(1, 1, 128, )?16(, 128)?\], but the config says \[(1, 1, 128, )?12(, 128)?\]: config and weights belong": lambda d: (
-        modules(d, "encoder")["enc_register_module"].update(n_max=12),
-        modules(d)["dec_registers_posemb_module"].update(max_sizes=[12]),
+    r"input_list_read_keys is \['enc_registers', 'enc_vae_latents_patched'\]: expected": lambda d: at(
+        d, "enc_seq_packer"
+    )["input_list_read_keys"].reverse(),
+    r"vae.scaling_factor is that of 'EPFL-VILAB/flextok_vae_c16': write it there": lambda d: at(d, "vae").update(
+        scaling_factor=None, hf_hub_path="EPFL-VILAB/flextok_vae_c16"
     ),
-    r"16 registers but 12 decoder tokens": lambda d: modules(d)["dec_registers_posemb_module"].update(max_sizes=[12]),
+    r" is \[(1, 1, 128, )?16(, 128)?\], but the config says \[(1, 1, 128, )?12(, 128)?\]: config and weights": lambda d: (
+        at(d, "enc_register_module").update(n_max=12),
+        at(d, "dec_registers_posemb_module").update(max_sizes=[12]),
+    ),
+    r"dec_transformer.blocks.2.adaLN_modulation.1.bias": lambda d: at(d, "dec_transformer").update(depth=3),
 }
+ENTRY_ERRORS = [  # module, entry, value, message
+    ("dec_transformer", "_target_", "os.system", "is 'os.system': expected FlexTransformer"),
+    ("dec_transformer", "dept", 2, "decoder.dec_transformer: unknown entry 'dept'; did you mean 'depth'"),
+    ("dec_transformer", "qkv_bias", True, "dec_transformer.qkv_bias is True: only False can be honoured"),
+    ("dec_transformer", "rope_forward_read_key", "rope", "rope_forward_read_key is 'rope': only null can be honoured"),
+    ("dec_transformer", "adaLN_emb_read_key", None, "adaLN_emb_read_key is None: only the name of what it reads"),
+    ("dec_transformer", "depth", "2", "dec_transformer.depth is '2': expected a whole number of at least 1"),
+    ("dec_transformer", "dim", 0, "dec_transformer.dim is 0: expected a whole number"),
+    ("dec_transformer", "adaLN_expansion", 1, r"per_subseq_embs and adaLN_expansion are \(True, 1\)"),
+    ("dec_seq_packer", "per_subseq_embs", False, r"per_subseq_embs and adaLN_expansion are \(False, 2\)"),
+    ("enc_seq_packer", "mask_mode", "full", "enc_seq_packer.mask_mode is 'full': only 'causal_last'"),
+    ("dec_patches_posemb_module", "posemb_type", "learnable_prod", "only 'sincos' or 'learnable_sum'"),
+    ("dec_patches_posemb_module", "posemb_scaling", "interpolate", "posemb_scaling is 'interpolate'"),
+    ("dec_registers_posemb_module", "posemb_type", "sincos", "only one learnable_sum table"),
+    ("dec_registers_posemb_module", "max_sizes", [12], "16 registers but 12 decoder tokens"),
+    ("enc_patch_emb", "patch_sizes", [2, 1], "only square patches"),
+    ("enc_patch_emb", "patch_sizes", [2], "only square patches of two sides"),
+    ("enc_patch_emb", "dim", 64, "encoder.module_dict.enc_patch_emb.dim is 64, but other entries make it 128"),
+    ("enc_posemb_module", "dim", 64, "enc_posemb_module.dim is 64, but other entries"),
+    ("dec_from_latents", "dim", 999, "dec_from_latents.dim is 999, but other entries"),
+    ("dec_to_patches", "channels_out", 99, "dec_to_patches.channels_out is 99, but other entries make it 4"),
+    ("dec_to_patches", "patch_sizes", [4, 4], "dec_to_patches.patch_sizes is"),
+    ("pipeline", "out_channels", 99, "pipeline.out_channels is 99, but other entries make it 4"),
+    ("vae", "latent_channels", 16, "vae.latent_channels is 16, but the autoencoder of vae_config.json has 4"),
+    ("vae", "scaling_factor", float("nan"), "vae.scaling_factor is nan: expected a finite number"),
+    ("dec_time_embedder", "max_timestep", 0, "max_timestep 0 is not a positive number"),
+    ("enc_register_module", "n_max", 10**13, "n_max is 10000000000000: expected a whole number"),
+    ("enc_register_module", "n_eval", 8, "n_eval: only null or n_max = 16"),
+    ("regularizer", "levels", [8, 1.5], r"regularizer.levels is \[8, 1.5\]: expected a list of whole numbers"),
+]
+
+
+@pytest.mark.parametrize("module, entry, value, message", ENTRY_ERRORS)
+def test_entries_that_cannot_be_honoured(module, entry, value, message, folder):
+    change_config(folder, lambda d: at(d, module).update({entry: value}))
+    refused(folder, message)
+
+
+ACCEPTED = [  # what the released code takes for the same model
+    ("enc_register_module", {"n_eval": 16, "extra_registers_dim": None}),
+    ("dec_seq_packer", {"return_materialized_mask": True, "max_seq_len": None, "mask_mode": "full"}),
+    ("dec_to_patches", {"proj_bias": True, "adaLN_bias": True}),
+    ("regularizer", {"corrupt_tokens_p": 0.1, "apply_corrupt_tokens_p": 0.2, "drop_quant_p": 0.3}),
+    ("dec_transformer", {"score_mod_read_key": None, "rope_forward_read_key": None, "intermediate_layers": []}),
+    ("dec_nested_dropout", {"eval_keep_k_read_key": "eval_keep_k", "size_sampling_mode": "uniform_pow2"}),
+    ("vae", {"sample_posterior": False, "dtype_override": "bf16", "learnable_logvar": False}),
+]
+
+
+@pytest.mark.parametrize("module, entries", ACCEPTED)
+def test_what_changes_nothing_is_accepted(module, entries, folder):
+    plain = oft.load(folder).fingerprint()
+    change_config(folder, lambda d: at(d, module).update(entries))
+    assert oft.load(folder).fingerprint() == plain
+    change_config(folder, lambda d: at(d, "dec_seq_packer").pop("mask_mode"))
+    assert oft.load(folder).fingerprint() == plain
+
+
+def test_a_scaling_factor_that_is_not_given_is_diffusers(folder):
+    change_config(folder, lambda d: at(d, "vae").update(scaling_factor=None))
+    assert oft.load(folder).config.space.scaling_factor == 0.18215  # pyright: ignore
+
+
+def test_the_smaller_position_table_decides_the_native_size(folder):
+    change_config(folder, lambda d: at(d, "dec_patches_posemb_module").update(max_sizes=[6, 8]))
+    weights = load_file(folder / "model.safetensors")
+    name = "decoder.module_dict.dec_patches_posemb_module.posembs"
+    weights[name] = weights[name][:, :, :6].contiguous()
+    save_file(weights, folder / "model.safetensors")
+    tokenizer = oft.load(folder)
+    assert tokenizer.image_size == (96, 128)
+    tokenizer.decode(torch.zeros(1, 2, dtype=torch.int64), steps=1)
 
 
 @pytest.mark.parametrize("message", CONFIG_ERRORS)
 def test_configs_that_cannot_be_honoured(message, folder):
+    if "vae_c16" in message:
+        (folder / "vae_config.json").unlink()
     change_config(folder, CONFIG_ERRORS[message])
     refused(folder, message)
 
@@ -217,7 +279,7 @@ WEIGHT_ERRORS = {
     r"1 weights are missing: encoder.module_dict.enc_register_module.registers": lambda w: w.pop(
         "encoder.module_dict.enc_register_module.registers"
     ),
-    r"4 weights are unknown: a0, a1, a2$": lambda w: w.update({f"a{i}": torch.zeros(1) for i in range(4)}),
+    r"4 weights are unknown: a0, a1, a2: .*get both again": lambda w: w.update({f"a{i}": torch.zeros(1) for i in range(4)}),
     r"attn.wq.weight is \[64, 128\], but the config says \[128, 128\]": lambda w: w.update(
         {"decoder.module_dict.dec_transformer.blocks.0.attn.wq.weight": torch.zeros(64, 128)}
     ),
@@ -284,6 +346,7 @@ def test_header_texts_are_never_run(tmp_path):
     texts = {
         "encoder": f"__import__('pathlib').Path({str(flag)!r}).touch()",
         "decoder": f"!!python/object/apply:pathlib.Path.touch [{str(flag)}]",
+        "vae": "{}",
     }
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", metadata=texts)
     refused(tmp_path / "x.safetensors", "header entry 'decoder' is neither a Python value nor YAML")
@@ -356,6 +419,42 @@ def test_training_settings_without_a_word_for_them(tmp_path, caplog):
         "the official format has no such times in training",
         "the official format has no such lengths in training",
     ]
+
+
+def test_from_a_folder_to_one_file(folder, tmp_path):
+    """A file says what the whole is built from; a folder's config.json does not."""
+    convert(folder, tmp_path / "one.safetensors", to="official")
+    with safe_open(tmp_path / "one.safetensors", "pt") as file:
+        assert file.metadata()["_target_"] == "flextok.flextok_wrapper.FlexTok"
+    assert oft.load(tmp_path / "one.safetensors").fingerprint() == oft.load(folder).fingerprint()
+    convert(tmp_path / "one.safetensors", tmp_path / "hub", to="official")
+    assert "_target_" not in json.loads((tmp_path / "hub" / "config.json").read_text())
+
+
+def test_nothing_of_the_user_is_replaced(folder, tmp_path):
+    with pytest.raises(ValueError, match="would replace what it is made from"):
+        convert(folder, folder, to="official")
+    convert(folder, tmp_path / "ours")
+    convert(folder, tmp_path / "ours")  # a checkpoint may be replaced by a checkpoint
+    (tmp_path / "ours" / "thesis.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match="holds other files and would be replaced"):
+        convert(folder, tmp_path / "ours")
+    assert (tmp_path / "ours" / "thesis.txt").read_text() == "precious"
+    convert(folder, tmp_path / "a.safetensors", to="official")
+    with pytest.raises(
+        CheckpointError, match="vae_config.json describes another autoencoder: give b.safetensors a folder"
+    ):
+        convert(PARITY / "case2", tmp_path / "b.safetensors", to="official")
+    assert oft.load(tmp_path / "a.safetensors").fingerprint() == oft.load(folder).fingerprint()
+
+
+@pytest.mark.parametrize("text", ["{[1]: 2}", "-" * 20_000 + "1", "(" * 20_000])
+def test_headers_that_defeat_the_parser(text, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"encoder": text, "decoder": "{}", "vae": "{}"})
+    refused(path, "header entry 'encoder' is neither|module (encoder|decoder|vae) is")
+    save_file({"a": torch.zeros(1)}, path, metadata={"format": text})
+    refused(path, "has no FlexTok config in its header")
 
 
 # -- memory -------------------------------------------------------------------------------------------------------------

@@ -66,6 +66,14 @@ def mask_before_position(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(flow_decoder.FlowDecoder, "embed_tokens", embed_tokens)
 
 
+def another_epsilon_of_norms(patch: pytest.MonkeyPatch) -> None:
+    def layer_norm(x):
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+    for module in (attention, transformer, encoders, flow_decoder):
+        patch.setattr(module, "layer_norm", layer_norm)
+
+
 def registers_see_later_ones(patch: pytest.MonkeyPatch) -> None:
     def mask(patches, registers, device):
         right = torch.ones(patches + registers, patches + registers, dtype=torch.bool)
@@ -86,15 +94,17 @@ MUTATIONS: list[tuple[Mutate, Callable[..., dict[str, float]]]] = [
     (axes_of_positions, encoding_errors),
     (mask_before_position, velocity_errors),
     (registers_see_later_ones, encoding_errors),
+    (another_epsilon_of_norms, velocity_errors),
 ]
 
 
 @pytest.mark.parametrize("mutate, errors", MUTATIONS, ids=lambda f: f.__name__)
 def test_a_mutation_breaks_parity(mutate, errors, case: Case, monkeypatch) -> None:
     tokenizer = case.load()
-    assert max(errors(tokenizer, case).values()) <= 1e-4
+    assert max(errors(tokenizer, case).values()) <= 2e-5
     mutate(monkeypatch)
-    assert max(errors(tokenizer, case).values()) > 1e-2, "the reference tensors do not tell this mistake"
+    limit = 3e-5 if mutate is another_epsilon_of_norms else 1e-2
+    assert max(errors(tokenizer, case).values()) > limit, "the reference tensors do not tell this mistake"
 
 
 def test_swapped_sincos_axes_differ_from_the_reference_table(case: Case) -> None:

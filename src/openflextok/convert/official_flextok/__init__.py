@@ -42,8 +42,13 @@ def recognise(path: Path) -> dict[str, Any] | None:
         file = weights_file(path)
         if not file.is_file():
             return None
-        entries = parse_header(WeightsFile(file).metadata, file)
-    return entries if {"encoder", "decoder", "regularizer"} & entries.keys() else None
+        metadata = WeightsFile(file).metadata
+        entries = parse_header(metadata, file) if _is_official(metadata) else {}
+    return entries if _is_official(entries) else None
+
+
+def _is_official(entries: Mapping[str, Any]) -> bool:
+    return {"encoder", "decoder"} <= entries.keys() and bool({"vae", "regularizer"} & entries.keys())
 
 
 def weights_file(path: Path) -> Path:
@@ -60,11 +65,11 @@ def _literal(text: str, where: str) -> Any:
 
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     try:
         return _none(yaml.safe_load(text))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise CheckpointError(f"{where} is neither a Python value nor YAML: copy or download the file again") from None
 
 
@@ -84,8 +89,8 @@ def read(path: Path, entries: dict[str, Any]) -> tuple[TokenizerConfig, Official
         config = read_config(entries, file.shapes, file.path.parent / VAE_CONFIG)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{path}: the config lacks an entry, or has one of another form: {error!r}") from None
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the config lacks the entry {error}: get the whole config again") from None
     return config, OfficialWeights(file, config)
 
 
@@ -113,19 +118,22 @@ def write(
         entries = entries or write_config(config)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    fixed = entries["decoder"]["module_dict"]["dec_registers_posemb_module"].get("posemb_type") == "sincos"
-    tensors = {**dict(official_tensors(weights, config.decoder.zero_null, fixed)), **(extras or {})}
+    tensors = {**dict(official_tensors(weights, config.decoder.zero_null)), **(extras or {})}
     assert isinstance(config.space, AutoencoderKLConfig)
     space = replace(config.space, scaling_factor=1.0)
     released = AutoencoderKLConfig(latent_channels=space.latent_channels)
     description = "" if space == released else json.dumps(describe_autoencoder(config.space), indent=2) + "\n"
     if out.suffix == ".safetensors":
-        with atomic_file(out) as temporary:
-            save_file(tensors, temporary, metadata={name: str(value) for name, value in entries.items()})
+        beside = out.parent / VAE_CONFIG
+        if beside.exists() and beside.read_text() != description:
+            raise CheckpointError(f"{beside} describes another autoencoder: give {out.name} a folder of its own")
         if description:
-            write_atomic(out.parent / VAE_CONFIG, description)
+            write_atomic(beside, description)
+        header = {"_target_": "flextok.flextok_wrapper.FlexTok"} | entries
+        with atomic_file(out) as temporary:
+            save_file(tensors, temporary, metadata={name: str(value) for name, value in header.items()})
         return
-    with atomic_folder(replaceable(out, CONFIG)) as folder:
+    with atomic_folder(replaceable(out)) as folder:
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
         write_atomic(
             folder / CONFIG, json.dumps({k: v for k, v in entries.items() if k != "_target_"}, indent=2) + "\n"

@@ -6,10 +6,12 @@ imported; numbers are taken, and every entry that this library would not honour 
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -30,75 +32,79 @@ from openflextok.config import (
     nearest,
     to_dict,
 )
+from openflextok.convert.diffusers_vae import DEFAULTS as DIFFUSERS
 from openflextok.convert.diffusers_vae import autoencoder_config
-from openflextok.convert.official_flextok.modules import ALIGNMENT, CLASSES, DECODER, ENCODER, PARTS
+from openflextok.convert.official_flextok.modules import (
+    ANY,
+    CLASSES,
+    COUNT,
+    DECODER,
+    ENCODER,
+    NUMBER,
+    OPTIONAL_WIRES,
+    PARTS,
+    SIZES,
+    Rule,
+)
 from openflextok.lengths import power_lengths
 
 logger = logging.getLogger(__name__)
+TEMPLATE = json.loads((resources.files("openflextok.convert.official_flextok") / "template.json").read_text())
 
 
 def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], vae_config: Path) -> TokenizerConfig:
     """Their config, and the shapes of their autoencoder's weights -> ours. ConfigError names what cannot be honoured."""
-    parts = _check_modules({k: v for k, v in entries.items() if k != "_target_"}, PARTS, "")
-    encoder = _check_modules(parts["encoder"].get("module_dict"), ENCODER, "encoder.module_dict.")
-    decoder = _check_modules(parts["decoder"].get("module_dict"), DECODER, "decoder.module_dict.")
-    _check_order(decoder, ("dec_registers_posemb_module", "dec_nested_dropout", "dec_latent_dropout"))
-    _expect(encoder, "enc_seq_packer", "mask_mode", "causal_last")
-    _expect(decoder, "dec_seq_packer", "mask_mode", "full")
-    _expect(decoder, "dec_transformer", "adaLN_expansion", 2)
-    vae, registers = parts["vae"], encoder["enc_register_module"]["n_max"]
-    space = autoencoder_config(vae_config) if vae_config.is_file() else _autoencoder_from_shapes(shapes)
-    if vae.get("latent_channels", 16) != space.latent_channels:
-        raise ConfigError(
-            f"vae.latent_channels is {vae.get('latent_channels')}, the weights have {space.latent_channels}"
-        )
-    if vae.get("scaling_factor") is None and not vae_config.is_file():
-        raise ConfigError(
-            f"vae.scaling_factor is not given: write it there, or into a {vae_config.name} beside the weights"
-        )
-    space = replace(space, scaling_factor=vae.get("scaling_factor") or space.scaling_factor, shift_factor=0.0)
-    embedder, table = encoder["enc_patch_emb"], encoder["enc_posemb_module"]
-    trunk, trunk2 = encoder["enc_transformer"], decoder["dec_transformer"]
-    patch = _square(embedder, "encoder.enc_patch_emb")
-    unit = patch * 2 ** (len(space.block_out_channels) - 1)
-    levels = tuple(parts["regularizer"]["levels"])
-    null, noise = decoder["dec_latent_dropout"], parts["flow_matching_noise_module"]
-    layers = trunk2.get("intermediate_layers") or [min(2, trunk2["depth"]) - 1]
+    parts = _check_modules({k: v for k, v in entries.items() if k != "_target_"}, PARTS, TEMPLATE, "")
+    e = _check_modules(parts["encoder"].get("module_dict"), ENCODER, TEMPLATE["encoder"]["module_dict"], "encoder.")
+    d = _check_modules(parts["decoder"].get("module_dict"), DECODER, TEMPLATE["decoder"]["module_dict"], "decoder.")
+    _check_wiring(e, d)
+    space = _autoencoder(parts["vae"], shapes, vae_config)
+    downsample = 2 ** (len(space.block_out_channels) - 1)
+    tables = [(e["enc_patch_emb"], e["enc_posemb_module"]), (d["dec_noise_patch_emb"], d["dec_patches_posemb_module"])]
+    patches = [_square(embedder) for embedder, _ in tables]
+    sides = [[size * patch * downsample for size in _grid(t)] for (_, t), patch in zip(tables, patches, strict=True)]
+    registers = e["enc_register_module"]["n_max"]
+    if e["enc_register_module"].get("n_eval") not in (None, registers):
+        raise ConfigError(f"encoder.enc_register_module.n_eval: only null or n_max = {registers} can be honoured")
+    trunk, trunk2, null = e["enc_transformer"], d["dec_transformer"], d["dec_latent_dropout"]
+    depth = trunk2.get("depth", 12)
     config = TokenizerConfig(
-        image_size=(table["max_sizes"][0] * unit, table["max_sizes"][1] * unit),
+        image_size=(min(side[0] for side in sides), min(side[1] for side in sides)),
         space=space,
         encoder=RegisterViTConfig(
-            channels=embedder["channels_in"],
-            patch_size=patch,
-            width=trunk["dim"],
-            depth=trunk["depth"],
-            grid=_grid(table, "encoder.enc_posemb_module"),
+            channels=e["enc_patch_emb"]["channels_in"],
+            patch_size=patches[0],
+            width=trunk.get("dim", 768),
+            depth=trunk.get("depth", 12),
+            grid=_grid(e["enc_posemb_module"]),
             num_registers=registers,
-            slot_dim=encoder["enc_to_latents"]["dim_out"],
+            slot_dim=e["enc_to_latents"]["dim_out"],
             head_dim=trunk.get("head_dim", 64),
-            positions=_positions(table),
+            positions=_positions(e["enc_posemb_module"]),
         ),
-        quantizer=FSQConfig(levels),
-        lengths=_lengths(decoder["dec_nested_dropout"], registers),
+        quantizer=FSQConfig(tuple(parts["regularizer"]["levels"])),
+        lengths=_lengths(d["dec_nested_dropout"], registers),
         decoder=FlowDecoderConfig(
-            channels=decoder["dec_noise_patch_emb"]["channels_in"],
-            patch_size=_square(decoder["dec_noise_patch_emb"], "decoder.dec_noise_patch_emb"),
-            width=trunk2["dim"],
-            depth=trunk2["depth"],
-            grid=_grid(decoder["dec_patches_posemb_module"], "decoder.dec_patches_posemb_module"),
-            num_tokens=decoder["dec_registers_posemb_module"]["max_sizes"][0],
-            token_dim=decoder["dec_from_latents"]["dim_in"],
+            channels=d["dec_noise_patch_emb"]["channels_in"],
+            patch_size=patches[1],
+            width=trunk2.get("dim", 768),
+            depth=depth,
+            grid=_grid(d["dec_patches_posemb_module"]),
+            num_tokens=d["dec_registers_posemb_module"]["max_sizes"][0],
+            token_dim=d["dec_from_latents"]["dim_in"],
             head_dim=trunk2.get("head_dim", 64),
-            positions=_positions(decoder["dec_patches_posemb_module"]),
+            positions=_positions(d["dec_patches_posemb_module"]),
             null_probability=null.get("dropout_prob", 0.0),
             zero_null=_class(null) == "ZeroNullCond",
-            max_timestep=decoder["dec_time_embedder"].get("max_timestep", 1000.0),
-            timesteps=_timesteps(noise),
-            guidance="apg:15" if trunk2["depth"] <= 12 else "apg:7.5",  # as the release advises
-            feature_block=layers[0] + 1,
+            max_timestep=d["dec_time_embedder"].get("max_timestep", 1000.0),
+            timesteps=_timesteps(parts["flow_matching_noise_module"]),
+            guidance="apg:15" if depth <= 12 else "apg:7.5",  # as the release advises
+            feature_block=min((trunk2.get("intermediate_layers") or [1])[0] + 1, depth),
         ),
     )
-    return from_dict(TokenizerConfig, to_dict(config))  # which checks the type of every entry
+    config = from_dict(TokenizerConfig, to_dict(config))  # which checks the type of every entry
+    _check_repeated(entries, write_config(config))
+    return config
 
 
 def _class(module: Mapping[str, Any]) -> str:
@@ -106,58 +112,109 @@ def _class(module: Mapping[str, Any]) -> str:
     return str(module.get("_target_", "")).rpartition(".")[2]
 
 
-def _check_modules(modules: Any, known: Mapping[str, tuple[str, ...]], where: str) -> dict[str, dict[str, Any]]:
+def _check_modules(
+    modules: Any, known: Mapping[str, tuple[str, ...]], template: Mapping[str, Any], where: str
+) -> dict[str, dict[str, Any]]:
+    """Every module has a known name, class and entries. Alignment heads, for training alone, may be anything."""
     if not isinstance(modules, dict):
         raise ConfigError(f"{where.rstrip('.')} is {modules!r}: expected modules by name")
     for name, module in modules.items():
-        allowed = known.get(name, ALIGNMENT if known is DECODER and "repa" in name else None)
-        if allowed is None:
+        if "repa" in name:
+            continue
+        if name not in known:
             raise ConfigError(f"unknown module {where}{name}{nearest(name, known)}")
-        if not isinstance(module, dict) or _class(module) not in allowed:
+        if not isinstance(module, dict) or _class(module) not in known[name]:
             found = module.get("_target_") if isinstance(module, dict) else module
-            raise ConfigError(f"module {where}{name} is {found!r}: expected one of {', '.join(allowed)}")
-        if name in known:
-            _check_entries(module, CLASSES[_class(module)], f"{where}{name}")
+            raise ConfigError(f"module {where}{name} is {found!r}: expected {' or '.join(known[name])}")
+        _check_entries(module, CLASSES[_class(module)], template[name], f"{where}{name}")
     missing = [name for name in known if name not in modules]
     if missing:
-        raise ConfigError(f"module {where}{missing[0]} is missing")
+        raise ConfigError(f"module {where}{missing[0]} is missing: expected {', '.join(known)}")
     return modules
 
 
-def _check_entries(module: Mapping[str, Any], known: Mapping[str, tuple[Any, ...] | None], where: str) -> None:
-    for name, value in module.items():
-        if name in ("_target_", "_partial_") or re.search(r"_keys?$", name):
-            continue
+def _check_entries(
+    module: Mapping[str, Any], known: Mapping[str, Rule], template: Mapping[str, Any], where: str
+) -> None:
+    wires = {name for name in {*module, *template} - OPTIONAL_WIRES if re.search(r"_keys?$", name)}
+    for name in sorted(wires):
+        if (module.get(name) is None) != (template.get(name) is None):
+            expected = "null" if template.get(name) is None else "the name of what it reads or writes"
+            raise ConfigError(f"{where}.{name} is {module.get(name)!r}: only {expected} can be honoured")
+    for name in module.keys() - wires - OPTIONAL_WIRES - {"_target_", "_partial_"}:
         if name not in known:
             raise ConfigError(f"{where}: unknown entry {name!r}{nearest(name, known)}")
-        allowed = known[name]
-        if allowed is not None and value not in allowed:
-            raise ConfigError(f"{where}.{name} is {value!r}: only {' or '.join(map(repr, allowed))} can be honoured")
+        _check_value(module[name], known[name], f"{where}.{name}")
 
 
-def _check_order(modules: dict[str, Any], names: Sequence[str]) -> None:
-    """Modules run in the order in which they are listed; a file that was written with sorted names has lost it."""
-    found = [name for name in modules if name in names]
-    if found != list(names) and list(modules) != sorted(modules):
-        raise ConfigError(f"modules run in the order {', '.join(found)}: only {', '.join(names)} can be honoured")
+def _check_value(value: Any, rule: Rule, where: str) -> None:
+    if isinstance(rule, tuple):
+        if value not in rule:
+            raise ConfigError(f"{where} is {value!r}: only {' or '.join(map(repr, rule))} can be honoured")
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = {
+        COUNT: _is_count(value),
+        NUMBER: number and math.isfinite(value),
+        SIZES: isinstance(value, list | tuple) and bool(value) and all(map(_is_count, value)),
+        ANY: True,
+    }
+    if not good[rule]:
+        raise ConfigError(f"{where} is {value!r}: expected {rule}")
 
 
-def _expect(modules: dict[str, dict[str, Any]], module: str, entry: str, value: Any) -> None:
-    if modules[module].get(entry) != value:
-        raise ConfigError(f"{module}.{entry} is {modules[module].get(entry)!r}: only {value!r} can be honoured")
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
-def _square(embedder: Mapping[str, Any], where: str) -> int:
-    height, width = embedder["patch_sizes"]
-    if height != width:
-        raise ConfigError(f"{where}.patch_sizes is {[height, width]}: only square patches can be honoured")
-    return height
+def _check_wiring(encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[str, Any]]) -> None:
+    """Patches before registers; positions, then mask tokens, then the null condition; one number per stream and block."""
+    for modules, name, mask, order in (
+        (encoder, "enc_seq_packer", "causal_last", (("enc_posemb_module", "write_key"), ("enc_register_module", "registers_write_key"))),
+        (decoder, "dec_seq_packer", "full", (("dec_patches_posemb_module", "write_key"), ("dec_latent_dropout", "read_write_key"))),
+    ):  # fmt: skip
+        packer = modules[name]
+        if packer.get("mask_mode", "full") != mask:
+            raise ConfigError(f"{name}.mask_mode is {packer.get('mask_mode')!r}: only {mask!r} can be honoured")
+        expected = [modules[module][key] for module, key in order]
+        if packer["input_list_read_keys"] != expected:
+            raise ConfigError(f"{name}.input_list_read_keys is {packer['input_list_read_keys']}: expected {expected}")
+    streams = decoder["dec_seq_packer"].get("per_subseq_embs"), decoder["dec_transformer"].get("adaLN_expansion")
+    if streams != (True, 2):
+        raise ConfigError(f"per_subseq_embs and adaLN_expansion are {streams}: only (True, 2) can be honoured")
+    registers = decoder["dec_registers_posemb_module"]
+    if len(registers["max_sizes"]) != 1 or registers.get("posemb_type") != "learnable_sum":
+        raise ConfigError("dec_registers_posemb_module: only one learnable_sum table of one size can be honoured")
+    steps = ("dec_registers_posemb_module", "dec_nested_dropout", "dec_latent_dropout")
+    found = [name for name in decoder if name in steps]
+    if found != list(steps) and list(decoder) != sorted(decoder):  # a file with sorted names has lost the order
+        raise ConfigError(f"modules run in the order {', '.join(found)}: only {', '.join(steps)} can be honoured")
 
 
-def _grid(table: Mapping[str, Any], where: str) -> tuple[int, int]:
+REPEATED = ("dim", "channels_in", "channels_out", "patch_sizes", "dim_in", "dim_out", "max_sizes", "out_channels")
+
+
+def _check_repeated(entries: Mapping[str, Any], expected: Mapping[str, Any], where: str = "") -> None:
+    """Sizes that their config says in several places must agree with what was read from one of them."""
+    for name, value in expected.items():
+        found = entries.get(name, value)
+        if isinstance(value, dict):
+            _check_repeated(found, value, f"{where}{name}.")
+        elif name in REPEATED and found != value:
+            raise ConfigError(f"{where}{name} is {found}, but other entries make it {value}")
+
+
+def _square(embedder: Mapping[str, Any]) -> int:
+    sizes = embedder["patch_sizes"]
+    if len(sizes) != 2 or sizes[0] != sizes[1]:
+        raise ConfigError(f"patch_sizes is {sizes}: only square patches of two sides can be honoured")
+    return sizes[0]
+
+
+def _grid(table: Mapping[str, Any]) -> tuple[int, int]:
     sizes = table["max_sizes"]
     if len(sizes) != 2:
-        raise ConfigError(f"{where}.max_sizes is {sizes}: expected rows and columns")
+        raise ConfigError(f"max_sizes is {sizes}: expected rows and columns")
     return sizes[0], sizes[1]
 
 
@@ -179,6 +236,24 @@ def _timesteps(noise: Mapping[str, Any]) -> UniformConfig | LogitNormalConfig | 
     if noise.get("ln", True):
         return LogitNormalConfig()
     return ModeConfig(noise["mode_scale"]) if noise.get("mode_scale") else UniformConfig()
+
+
+def _autoencoder(
+    vae: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], vae_config: Path
+) -> AutoencoderKLConfig:
+    described = vae_config.is_file()
+    space = autoencoder_config(vae_config) if described else _autoencoder_from_shapes(shapes)
+    if vae.get("latent_channels", 16) != space.latent_channels:
+        found, has = vae.get("latent_channels", 16), vae_config.name if described else "the file"
+        raise ConfigError(f"vae.latent_channels is {found}, but the autoencoder of {has} has {space.latent_channels}")
+    scale = vae.get("scaling_factor") or (space.scaling_factor if described else DIFFUSERS["scaling_factor"])
+    _check_value(scale, NUMBER, "vae.scaling_factor")
+    if not vae.get("scaling_factor") and vae.get("hf_hub_path") and not described:
+        raise ConfigError(
+            f"vae.scaling_factor is that of {vae['hf_hub_path']!r}: write it there, or put that repository's "
+            f"config.json beside the weights as {vae_config.name}"
+        )
+    return replace(space, scaling_factor=float(scale), shift_factor=0.0)
 
 
 def _autoencoder_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> AutoencoderKLConfig:
@@ -214,7 +289,7 @@ def write_config(config: TokenizerConfig) -> dict[str, Any]:
         )
     if space.shift_factor:
         raise ConfigError(f"the official format has no shift of latents; this autoencoder: {space.shift_factor}")
-    entries = json.loads((resources.files("openflextok.convert.official_flextok") / "template.json").read_text())
+    entries = copy.deepcopy(TEMPLATE)
     entries["vae"] |= {"latent_channels": space.latent_channels, "scaling_factor": space.scaling_factor}
     entries["regularizer"]["levels"] = list(config.quantizer.levels)
     entries["pipeline"]["out_channels"] = space.latent_channels

@@ -4,59 +4,84 @@ from __future__ import annotations
 
 from typing import Any
 
-# What their classes may say: entry -> the values that this library honours, or ANY (a number that is taken, or a matter
-# of training or of running). Entries that end in _key or _keys wire their modules together and say nothing else.
-ANY = None
-TRANSFORMER = {
-    **dict.fromkeys(("dim", "depth", "head_dim", "drop", "drop_path_rate", "use_act_checkpoint", "weight_init_style")),
-    **dict.fromkeys(("zero_init_query_proj", "intermediate_layers")),
-    **dict.fromkeys(("qkv_bias", "proj_bias", "mlp_bias"), (False,)),
-    **dict.fromkeys(("gated_mlp", "qk_norm"), (True,)),
-    "mlp_ratio": (4.0,),
-    "adaLN_expansion": (1, 2),
-}
-HEAD = {
-    **dict.fromkeys(("dim", "weight_init_style", "dtype_override")),
+COUNT, NUMBER, SIZES = "a whole number of at least 1", "a finite number", "a list of whole numbers of at least 1"
+ANY = "anything"  # a matter of training or of running, or checked elsewhere
+Rule = str | tuple[Any, ...]
+
+# What their classes may say: entry -> the kind of its value, or the values that this library honours.
+HEAD: dict[str, Rule] = {
+    **dict.fromkeys(("weight_init_style", "dtype_override"), ANY),
+    "dim": COUNT,
     "use_mup_readout": (False,),
+    "proj_bias": (True,),
+    "adaLN_bias": (True,),
 }
-CLASSES: dict[str, dict[str, tuple[Any, ...] | None]] = {
+CLASSES: dict[str, dict[str, Rule]] = {
     "PerSampleOp": {"per_sample_op": ANY},
-    "PatchEmbedder": dict.fromkeys(("channels_in", "dim", "patch_sizes", "flatten_patches", "weight_init_style")),
+    "PatchEmbedder": {
+        **dict.fromkeys(("channels_in", "dim"), COUNT),
+        **dict.fromkeys(("flatten_patches", "weight_init_style"), ANY),
+        "patch_sizes": SIZES,
+    },
     "PositionalEmbeddingAdder": {
-        **dict.fromkeys(("dim", "max_sizes")),
+        "dim": COUNT,
+        "max_sizes": SIZES,
         "posemb_type": ("sincos", "learnable_sum"),
         "posemb_scaling": ("absolute",),
     },
     "Registers1D": {
-        **dict.fromkeys(("dim", "n_min", "n_max", "size_sampling_mode", "ordering_mode")),
-        "n_eval": (None,),
+        **dict.fromkeys(("dim", "n_min", "n_max"), COUNT),
+        **dict.fromkeys(("size_sampling_mode", "n_eval"), ANY),
+        "ordering_mode": ("nested",),
+        "extra_registers_dim": (None,),
     },
     "BlockWiseSequencePacker": {
-        **dict.fromkeys(("pad_to_multiple", "per_subseq_embs", "compile_block_mask")),
+        **dict.fromkeys(("pad_to_multiple", "max_seq_len", "compile_block_mask", "return_materialized_mask"), ANY),
+        "per_subseq_embs": (True, False),
         "mask_mode": ("causal_last", "full"),
     },
-    "FlexTransformer": TRANSFORMER,
+    "FlexTransformer": {
+        **dict.fromkeys(("dim", "depth", "head_dim"), COUNT),
+        **dict.fromkeys(("drop", "drop_path_rate", "use_act_checkpoint", "weight_init_style"), ANY),
+        **dict.fromkeys(("zero_init_query_proj", "intermediate_layers"), ANY),
+        **dict.fromkeys(("qkv_bias", "proj_bias", "mlp_bias"), (False,)),
+        **dict.fromkeys(("gated_mlp", "qk_norm"), (True,)),
+        "mlp_ratio": (4.0,),
+        "adaLN_expansion": (1, 2),
+    },
     "SequenceUnpacker": {},
-    "LinearHead": HEAD | {"dim_out": ANY},
-    "LinearLayer": dict.fromkeys(("dim_in", "dim", "weight_init_style", "dtype_override")),
-    "MaskedNestedDropout": {"dim": ANY, "size_sampling_mode": ("uniform", "pow2", "uniform_pow2")},
-    "LearnedNullCond": {**dict.fromkeys(("dim", "dropout_prob")), "replace_with_single_token": (False,)},
-    "ZeroNullCond": {"dropout_prob": ANY},
+    "LinearHead": HEAD | {"dim_out": COUNT},
+    "LinearLayer": {"dim_in": COUNT, "dim": COUNT, "weight_init_style": ANY, "dtype_override": ANY, "bias": (True,)},
+    "MaskedNestedDropout": {"dim": COUNT, "size_sampling_mode": ("uniform", "pow2", "uniform_pow2")},
+    "LearnedNullCond": {"dim": COUNT, "dropout_prob": NUMBER, "replace_with_single_token": (False,)},
+    "ZeroNullCond": {"dropout_prob": NUMBER},
     "TimestepEmbedder": {
-        **dict.fromkeys(("dim", "max_timestep", "weight_init_style")),
+        "dim": COUNT,
+        "max_timestep": NUMBER,
+        "weight_init_style": ANY,
         "frequency_embedding_size": (256,),
         "temb_as_tokens": (False,),
     },
-    "ToPatchesLinearHead": HEAD | dict.fromkeys(("channels_out", "patch_sizes")),
-    "StableDiffusionVAE": dict.fromkeys(
-        ("latent_channels", "scaling_factor", "dtype_override", "hf_hub_path", "sample_posterior", "force_vae_encode")
-        + ("frozen", "compile_encode_fn", "learnable_logvar", "logvar_init")
-    ),
-    "FSQ": dict.fromkeys(("levels", "drop_quant_p", "packed_call")),
-    "MinRFNoiseModule": dict.fromkeys(("ln", "stratisfied", "mode_scale")),
-    "MinRFPipeline": {"out_channels": ANY},
+    "ToPatchesLinearHead": HEAD | {"channels_out": COUNT, "patch_sizes": SIZES},
+    "StableDiffusionVAE": {
+        **dict.fromkeys(("scaling_factor", "dtype_override", "hf_hub_path", "sample_posterior"), ANY),
+        **dict.fromkeys(("force_vae_encode", "frozen", "compile_encode_fn", "learnable_logvar", "logvar_init"), ANY),
+        "latent_channels": COUNT,
+    },
+    "FSQ": {
+        **dict.fromkeys(("drop_quant_p", "packed_call", "corrupt_tokens_p", "min_corrupt_tokens_p"), ANY),
+        "apply_corrupt_tokens_p": ANY,
+        "levels": SIZES,
+    },
+    "MinRFNoiseModule": {"ln": (True, False), "stratisfied": ANY, "mode_scale": NUMBER},
+    "MinRFPipeline": {"out_channels": COUNT},
     "SequentialModuleDictWrapper": {"module_dict": ANY},
 }
+# Entries that end in _key or _keys wire the modules together. These may be there or not; the others as in the template.
+OPTIONAL_WIRES = {
+    "eval_keep_k_read_key", "train_keep_k_write_key", "eval_drop_flag_read_key", "noise_write_key", "noise_read_key",
+    "vae_kl_loss_write_key", "intermediate_layer_write_key", "target_sizes_read_key", "n_patches_write_key",
+}  # fmt: skip
 PARTS = {
     "vae": ("StableDiffusionVAE",),
     "encoder": ("SequentialModuleDictWrapper",),
@@ -90,4 +115,3 @@ DECODER = {
     "dec_to_patches": ("ToPatchesLinearHead",),
     "dec_channels_to_first": ("PerSampleOp",),
 }
-ALIGNMENT = ("SequenceUnpacker", "LinearHead", "MLPHead")  # what a decoder module with "repa" in its name may be

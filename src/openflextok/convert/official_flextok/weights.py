@@ -98,17 +98,20 @@ class OfficialWeights(Weights):
         self._refuse("unknown", file.shapes.keys() - wanted - extras)
         for ours, names in self.sources.items():
             for name in names:
-                found, allowed = file.shapes[name], _their_shapes(ours, self.shapes[ours], len(names))
-                if found not in allowed:
+                found, expected = file.shapes[name], _their_shape(ours, self.shapes[ours], len(names))
+                if found != expected:
                     raise CheckpointError(
-                        f"{file.path}: {name} is {list(found)}, but the config says {list(allowed[0])}: "
+                        f"{file.path}: {name} is {list(found)}, but the config says {list(expected)}: "
                         "config and weights belong to different models"
                     )
 
     def _refuse(self, problem: str, names: Set[str]) -> None:
         if names:
             examples = ", ".join(sorted(names)[:3])
-            raise CheckpointError(f"{self.file.path}: {len(names)} weights are {problem}: {examples}")
+            raise CheckpointError(
+                f"{self.file.path}: {len(names)} weights are {problem}: {examples}: "
+                "config and weights belong to different models, or the file is damaged: get both again"
+            )
 
     def read(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
         if name not in self.sources:
@@ -120,20 +123,20 @@ class OfficialWeights(Weights):
         return tensor.reshape(self.shapes[name][::-1]).T.contiguous() if name == TOKEN_POSITIONS else tensor
 
 
-def _their_shapes(ours: str, shape: tuple[int, ...], parts: int) -> list[tuple[int, ...]]:
-    """The shapes that one of the `parts` of our tensor may have: 1D positions are (1, D, N) where they are fixed."""
+def _their_shape(ours: str, shape: tuple[int, ...], parts: int) -> tuple[int, ...]:
+    """The shape of one of the `parts` of our tensor."""
     if ours == TOKEN_POSITIONS:
-        return [(1, 1, *shape[::-1]), (1, *shape[::-1])]
-    return [(shape[0] // parts, *shape[1:])] if parts > 1 else [shape]
+        return (1, 1, *shape[::-1])
+    return (shape[0] // parts, *shape[1:]) if parts > 1 else shape
 
 
-def official_tensors(weights: Weights, zero_null: bool, fixed_token_positions: bool) -> Iterator[tuple[str, Tensor]]:
+def official_tensors(weights: Weights, zero_null: bool) -> Iterator[tuple[str, Tensor]]:
     """Ours under their names, each in memory of its own."""
     for ours in weights.shapes:
         if zero_null and ours == NULL_TOKEN:
             continue
         tensor, names = weights.read(ours), their_names(ours)
         if ours == TOKEN_POSITIONS:
-            tensor = tensor.T[None] if fixed_token_positions else tensor.T[None, None]
+            tensor = tensor.T[None, None]
         for name, part in zip(names, tensor.chunk(len(names)) if len(names) > 1 else [tensor], strict=True):
             yield name, part.clone(memory_format=torch.contiguous_format)
