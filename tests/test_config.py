@@ -23,8 +23,8 @@ from openflextok.config import (
     UniformConfig,
     from_dict,
     to_dict,
-    with_settings,
 )
+from openflextok.overrides import with_settings
 
 small = st.integers(1, 4)
 finite = st.floats(-10, 10)

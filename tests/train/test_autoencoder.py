@@ -10,9 +10,10 @@ from conftest_train import TINY
 from safetensors.torch import load_file
 from torch import Tensor
 
-from openflextok.config import AutoencoderKLConfig, with_settings
+from openflextok.config import AutoencoderKLConfig
 from openflextok.data.loader import batches
 from openflextok.data.sources import FolderSource
+from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.train.autoencoder import CHUNK, SAMPLE, latent_std

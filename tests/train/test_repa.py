@@ -9,10 +9,10 @@ import torch
 from conftest_train import TINY
 from torch import nn
 
-from openflextok.config import with_settings
 from openflextok.convert import mobilenet
 from openflextok.data.sources import FolderSource
 from openflextok.nets.mobilenet import MobileNetV2
+from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.train.build import build_objective
 from openflextok.train.loop import Trainer

@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from openflextok.config import with_settings
 from openflextok.data.sources import FolderSource
+from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.train.build import build_objective
 from openflextok.train.loop import Trainer, TrainingDiverged

@@ -45,8 +45,8 @@ def train(
     from rich.logging import RichHandler
 
     from openflextok.cli.progress import TrainingBar
-    from openflextok.config import with_settings
     from openflextok.data.sources import keep_in_memory, open_source
+    from openflextok.overrides import with_settings
     from openflextok.recipes import recipe as find_recipe
     from openflextok.train.build import build_objective
     from openflextok.train.loop import Trainer

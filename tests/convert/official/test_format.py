@@ -279,7 +279,9 @@ WEIGHT_ERRORS = {
     r"1 weights are missing: encoder.module_dict.enc_register_module.registers": lambda w: w.pop(
         "encoder.module_dict.enc_register_module.registers"
     ),
-    r"4 weights are unknown: a0, a1, a2: .*get both again": lambda w: w.update({f"a{i}": torch.zeros(1) for i in range(4)}),
+    r"4 weights are unknown: a0, a1, a2: .*get both again": lambda w: w.update(
+        {f"a{i}": torch.zeros(1) for i in range(4)}
+    ),
     r"attn.wq.weight is \[64, 128\], but the config says \[128, 128\]": lambda w: w.update(
         {"decoder.module_dict.dec_transformer.blocks.0.attn.wq.weight": torch.zeros(64, 128)}
     ),
