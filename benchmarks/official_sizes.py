@@ -29,7 +29,7 @@ from openflextok.nets.attention import layer_norm
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.nets.patches import unpatchify
 from openflextok.recipes.flextok import flextok
-from openflextok.tokenizer import Tokenizer
+from openflextok.tokenizer import Tokenizer, build_part
 
 RESULTS = Path(__file__).parents[1] / "results" / "official_sizes.json"
 SIZES = {"d12-d12": (12, 12), "d18-d28": (18, 28)}
@@ -41,6 +41,7 @@ def build(size: str, dtype: torch.dtype) -> Tokenizer:
     with torch.device("meta"):
         tokenizer = Tokenizer(flextok(*SIZES[size]))
     tokenizer = tokenizer.to(dtype).to_empty(device="cpu").eval().requires_grad_(False)
+    tokenizer.quantizer = build_part(tokenizer.config.quantizer)  # its tables are not parameters
     for parameter in tokenizer.parameters():
         parameter.uniform_(-0.02, 0.02)
     return tokenizer
