@@ -15,7 +15,7 @@ from torch import Tensor
 Velocity = Callable[[Tensor, int], Tensor]  # (x, index into times) -> velocity, same shape as x
 
 
-PRESETS = {"fast": 8, "balanced": 25, "best": 50}  # what each is worth: docs/model.md
+PRESETS = {"fast": 8, "balanced": 25, "best": 50}  # what each is worth: docs/log.md
 
 
 def count_steps(steps: int | str) -> int:
