@@ -173,20 +173,24 @@ def memory_rows(size: str) -> list[dict[str, object]]:
     return rows
 
 
+def keep(rows: list[dict[str, object]]) -> None:
+    """Write rows to the results, in the place of older ones of the same stage."""
+    known = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
+    same = ("stage", "size", "dtype", "batch", "compiled")
+    new = [[r.get(name) for name in same] for r in rows]
+    write(RESULTS, "official_sizes", [r for r in known if [r.get(name) for name in same] not in new] + rows)
+
+
 if __name__ == "__main__":
     sizes = [name for name in sys.argv[1:] if name in SIZES] or list(SIZES)
-    rows: list[dict[str, object]] = []
+    compiled = "--compile" in sys.argv
     if "--memory" in sys.argv:
-        rows += memory_rows(sizes[-1])
+        keep(memory_rows(sizes[-1]))
     else:
         with torch.inference_mode():
             for size in sizes:
                 for dtype in (torch.float32, torch.bfloat16):
-                    rows += rows_of(size, dtype, "--compile" in sys.argv)
-            if "d12-d12" in sizes and "--compile" not in sys.argv:
-                rows += whole_rows()
-    known = json.loads(RESULTS.read_text())["rows"] if RESULTS.is_file() else []
-    same = [{k: r.get(k) for k in ("stage", "size", "dtype", "batch", "compiled")} for r in rows]
-    kept = [r for r in known if {k: r.get(k) for k in ("stage", "size", "dtype", "batch", "compiled")} not in same]
-    write(RESULTS, "official_sizes", kept + rows)
+                    keep(rows_of(size, dtype, compiled))
+            if "d12-d12" in sizes and not compiled:
+                keep(whole_rows())
     print(f"peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")

@@ -93,7 +93,7 @@ def load(
 ) -> Tokenizer:
     """A built-in name, a folder, an official FlexTok (folder or file), or a Hub id -> a tokenizer, ready to use.
 
-    No name: the embedded default. Weights are mapped into memory, and copied only where dtype or device ask for it.
+    No name: the embedded default. Weights are mapped into memory, and copied only where dtype, device or joining ask for it.
     Errors: CheckpointError says what is wrong with the folder and what would help.
     """
     stored = open_checkpoint(catalog.find(name), None if name is None else str(name))

@@ -6,7 +6,6 @@ from parity import Case, decoding_errors, encoding_errors, space_errors, velocit
 
 import openflextok as oft
 from openflextok.convert.formats import convert
-from openflextok.nets.flow_decoder import FlowDecoder
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 
@@ -52,17 +51,6 @@ def test_decoding(case: Case) -> None:
     errors = decoding_errors(case.load(), case)
     assert errors.keys() == {name for name in case.expected if name.startswith("detok.images")}
     assert_below(errors, 1e-4)
-
-
-def test_the_null_condition_does_not_depend_on_the_length(case: Case) -> None:
-    tokenizer, expected = case.load(), case.expected
-    decoder = tokenizer.decoder
-    assert isinstance(decoder, FlowDecoder)
-    with torch.inference_mode():
-        x, modulations = decoder.patches(expected["dec.noised"]), decoder.modulations(expected["dec.timesteps"])
-        null = decoder.null_token.expand(len(x), decoder.num_tokens, -1)
-        velocity = decoder.velocity(x, null, modulations, decoder.patches.grid(expected["dec.noised"]))[0]
-    torch.testing.assert_close(velocity, expected["dec.velocity_uncond"], rtol=1e-4, atol=1e-4)
 
 
 def test_bf16(case: Case, backend: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,34 +29,37 @@ from openflextok.config import (
     UniformChoiceConfig,
     UniformConfig,
     from_dict,
-    nearest,
     to_dict,
 )
 from openflextok.convert.diffusers_vae import DEFAULTS as DIFFUSERS
 from openflextok.convert.diffusers_vae import autoencoder_config
 from openflextok.convert.official_flextok.modules import (
-    ANY,
-    CLASSES,
-    COUNT,
     DECODER,
     ENCODER,
     NUMBER,
-    OPTIONAL_WIRES,
     PARTS,
-    SIZES,
-    Rule,
+    check_modules,
+    check_value,
+    class_name,
 )
 from openflextok.lengths import power_lengths
 
 logger = logging.getLogger(__name__)
-TEMPLATE = json.loads((resources.files("openflextok.convert.official_flextok") / "template.json").read_text())
+
+
+@cache
+def template() -> dict[str, Any]:
+    """A released config; not to be changed by who asks for it."""
+    return json.loads((resources.files("openflextok.convert.official_flextok") / "template.json").read_text())
 
 
 def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], vae_config: Path) -> TokenizerConfig:
     """Their config, and the shapes of their autoencoder's weights -> ours. ConfigError names what cannot be honoured."""
-    parts = _check_modules({k: v for k, v in entries.items() if k != "_target_"}, PARTS, TEMPLATE, "")
-    e = _check_modules(parts["encoder"].get("module_dict"), ENCODER, TEMPLATE["encoder"]["module_dict"], "encoder.")
-    d = _check_modules(parts["decoder"].get("module_dict"), DECODER, TEMPLATE["decoder"]["module_dict"], "decoder.")
+    known = template()
+    parts = check_modules({k: v for k, v in entries.items() if k != "_target_"}, PARTS, known, "")
+    e = check_modules(parts["encoder"].get("module_dict"), ENCODER, known["encoder"]["module_dict"], "encoder.")
+    decoder = _without_alignment(parts["decoder"].get("module_dict"))
+    d = check_modules(decoder, DECODER, known["decoder"]["module_dict"], "decoder.")
     _check_wiring(e, d)
     space = _autoencoder(parts["vae"], shapes, vae_config)
     downsample = 2 ** (len(space.block_out_channels) - 1)
@@ -95,7 +98,7 @@ def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], 
             head_dim=trunk2.get("head_dim", 64),
             positions=_positions(d["dec_patches_posemb_module"]),
             null_probability=null.get("dropout_prob", 0.0),
-            zero_null=_class(null) == "ZeroNullCond",
+            zero_null=class_name(null) == "ZeroNullCond",
             max_timestep=d["dec_time_embedder"].get("max_timestep", 1000.0),
             timesteps=_timesteps(parts["flow_matching_noise_module"]),
             guidance="apg:15" if depth <= 12 else "apg:7.5",  # as the release advises
@@ -107,64 +110,9 @@ def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], 
     return config
 
 
-def _class(module: Mapping[str, Any]) -> str:
-    """The last word of a `_target_`: a name to compare, never to import."""
-    return str(module.get("_target_", "")).rpartition(".")[2]
-
-
-def _check_modules(
-    modules: Any, known: Mapping[str, tuple[str, ...]], template: Mapping[str, Any], where: str
-) -> dict[str, dict[str, Any]]:
-    """Every module has a known name, class and entries. Alignment heads, for training alone, may be anything."""
-    if not isinstance(modules, dict):
-        raise ConfigError(f"{where.rstrip('.')} is {modules!r}: expected modules by name")
-    for name, module in modules.items():
-        if "repa" in name:
-            continue
-        if name not in known:
-            raise ConfigError(f"unknown module {where}{name}{nearest(name, known)}")
-        if not isinstance(module, dict) or _class(module) not in known[name]:
-            found = module.get("_target_") if isinstance(module, dict) else module
-            raise ConfigError(f"module {where}{name} is {found!r}: expected {' or '.join(known[name])}")
-        _check_entries(module, CLASSES[_class(module)], template[name], f"{where}{name}")
-    missing = [name for name in known if name not in modules]
-    if missing:
-        raise ConfigError(f"module {where}{missing[0]} is missing: expected {', '.join(known)}")
-    return modules
-
-
-def _check_entries(
-    module: Mapping[str, Any], known: Mapping[str, Rule], template: Mapping[str, Any], where: str
-) -> None:
-    wires = {name for name in {*module, *template} - OPTIONAL_WIRES if re.search(r"_keys?$", name)}
-    for name in sorted(wires):
-        if (module.get(name) is None) != (template.get(name) is None):
-            expected = "null" if template.get(name) is None else "the name of what it reads or writes"
-            raise ConfigError(f"{where}.{name} is {module.get(name)!r}: only {expected} can be honoured")
-    for name in module.keys() - wires - OPTIONAL_WIRES - {"_target_", "_partial_"}:
-        if name not in known:
-            raise ConfigError(f"{where}: unknown entry {name!r}{nearest(name, known)}")
-        _check_value(module[name], known[name], f"{where}.{name}")
-
-
-def _check_value(value: Any, rule: Rule, where: str) -> None:
-    if isinstance(rule, tuple):
-        if value not in rule:
-            raise ConfigError(f"{where} is {value!r}: only {' or '.join(map(repr, rule))} can be honoured")
-        return
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    good = {
-        COUNT: _is_count(value),
-        NUMBER: number and math.isfinite(value),
-        SIZES: isinstance(value, list | tuple) and bool(value) and all(map(_is_count, value)),
-        ANY: True,
-    }
-    if not good[rule]:
-        raise ConfigError(f"{where} is {value!r}: expected {rule}")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+def _without_alignment(modules: Any) -> Any:
+    """Alignment heads are for training alone: they may be anything."""
+    return {n: m for n, m in modules.items() if "repa" not in n} if isinstance(modules, dict) else modules
 
 
 def _check_wiring(encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[str, Any]]) -> None:
@@ -247,7 +195,7 @@ def _autoencoder(
         found, has = vae.get("latent_channels", 16), vae_config.name if described else "the file"
         raise ConfigError(f"vae.latent_channels is {found}, but the autoencoder of {has} has {space.latent_channels}")
     scale = vae.get("scaling_factor") or (space.scaling_factor if described else DIFFUSERS["scaling_factor"])
-    _check_value(scale, NUMBER, "vae.scaling_factor")
+    check_value(scale, NUMBER, "vae.scaling_factor")
     if not vae.get("scaling_factor") and vae.get("hf_hub_path") and not described:
         raise ConfigError(
             f"vae.scaling_factor is that of {vae['hf_hub_path']!r}: write it there, or put that repository's "
@@ -289,7 +237,7 @@ def write_config(config: TokenizerConfig) -> dict[str, Any]:
         )
     if space.shift_factor:
         raise ConfigError(f"the official format has no shift of latents; this autoencoder: {space.shift_factor}")
-    entries = copy.deepcopy(TEMPLATE)
+    entries = copy.deepcopy(template())
     entries["vae"] |= {"latent_channels": space.latent_channels, "scaling_factor": space.scaling_factor}
     entries["regularizer"]["levels"] = list(config.quantizer.levels)
     entries["pipeline"]["out_channels"] = space.latent_channels

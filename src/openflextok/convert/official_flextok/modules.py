@@ -1,8 +1,13 @@
-"""Their modules by name, and what each may say: literal tables, compared with, never resolved."""
+"""Their modules by name, and what each may say: literal tables that configs are compared with, never resolved."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
+
+from openflextok.config import ConfigError, nearest
 
 COUNT, NUMBER, SIZES = "a whole number of at least 1", "a finite number", "a list of whole numbers of at least 1"
 ANY = "anything"  # a matter of training or of running, or checked elsewhere
@@ -115,3 +120,61 @@ DECODER = {
     "dec_to_patches": ("ToPatchesLinearHead",),
     "dec_channels_to_first": ("PerSampleOp",),
 }
+
+
+def class_name(module: Mapping[str, Any]) -> str:
+    """The last word of a `_target_`: a name to compare, never to import."""
+    return str(module.get("_target_", "")).rpartition(".")[2]
+
+
+def check_modules(
+    modules: Any, known: Mapping[str, tuple[str, ...]], template: Mapping[str, Any], where: str
+) -> dict[str, dict[str, Any]]:
+    """Every module has a known name, class and entries."""
+    if not isinstance(modules, dict):
+        raise ConfigError(f"{where.rstrip('.')} is {modules!r}: expected modules by name")
+    for name, module in modules.items():
+        if name not in known:
+            raise ConfigError(f"unknown module {where}{name}{nearest(name, known)}")
+        if not isinstance(module, dict) or class_name(module) not in known[name]:
+            found = module.get("_target_") if isinstance(module, dict) else module
+            raise ConfigError(f"module {where}{name} is {found!r}: expected {' or '.join(known[name])}")
+        _check_entries(module, CLASSES[class_name(module)], template[name], f"{where}{name}")
+    missing = [name for name in known if name not in modules]
+    if missing:
+        raise ConfigError(f"module {where}{missing[0]} is missing: expected {', '.join(known)}")
+    return modules
+
+
+def _check_entries(
+    module: Mapping[str, Any], known: Mapping[str, Rule], template: Mapping[str, Any], where: str
+) -> None:
+    wires = {name for name in {*module, *template} - OPTIONAL_WIRES if re.search(r"_keys?$", name)}
+    for name in sorted(wires):
+        if (module.get(name) is None) != (template.get(name) is None):
+            expected = "null" if template.get(name) is None else "the name of what it reads or writes"
+            raise ConfigError(f"{where}.{name} is {module.get(name)!r}: only {expected} can be honoured")
+    for name in module.keys() - wires - OPTIONAL_WIRES - {"_target_", "_partial_"}:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown entry {name!r}{nearest(name, known)}")
+        check_value(module[name], known[name], f"{where}.{name}")
+
+
+def check_value(value: Any, rule: Rule, where: str) -> None:
+    if isinstance(rule, tuple):
+        if value not in rule:
+            raise ConfigError(f"{where} is {value!r}: only {' or '.join(map(repr, rule))} can be honoured")
+        return
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    good = {
+        COUNT: _is_count(value),
+        NUMBER: number and math.isfinite(value),
+        SIZES: isinstance(value, list | tuple) and bool(value) and all(map(_is_count, value)),
+        ANY: True,
+    }
+    if not good[rule]:
+        raise ConfigError(f"{where} is {value!r}: expected {rule}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
