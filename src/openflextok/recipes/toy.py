@@ -19,8 +19,8 @@ def toy() -> TokenizerRecipe:
     """A FlexTok on 32 px pixels with 16 tokens, 2 + 3 blocks of width 128.
 
     openflextok train toy --data FOLDER --out runs/toy
-    Cost: 38,400 crops, two and a half minutes on 2 CPU cores. Result: the colours and the rough layout of a photo, in
-    visible patches, nearer with more tokens: 12.4, 13.1 and 13.5 dB from 1, 4 and 16 (docs/log.md).
+    Cost: 28,800 crops, a minute and a half on 2 CPU cores. Result: the colours and the rough layout of a photo, in
+    visible patches, nearer with more tokens: 12.3, 13.1 and 13.4 dB from 1, 4 and 16 (docs/log.md).
     """
     tokenizer = TokenizerConfig(
         image_size=(32, 32),
@@ -34,6 +34,6 @@ def toy() -> TokenizerRecipe:
     )
     optim = OptimConfig(learning_rate=3e-3, base_width=128, warmup_steps=50, ema_decay=0.99)
     train = TrainConfig(
-        steps=600, batch_size=64, attention="math", optim=optim, save_every=200, preview_every=200, log_every=10
+        steps=450, batch_size=64, attention="math", optim=optim, save_every=150, preview_every=150, log_every=10
     )
     return TokenizerRecipe("toy", tokenizer, DataConfig(image_size=(32, 32), workers=0, cache=True), train)
