@@ -16,10 +16,10 @@ import openflextok as oft
 from openflextok.data.sources import open_source
 from openflextok.interfaces import LengthPolicy
 from openflextok.recipes import recipe
+from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer
 from openflextok.train.objectives import TokenizerObjective
 from openflextok.train.parallel import world
-from openflextok.train.preview import first_images
 from openflextok.train.settings import TokenizerRecipe
 from openflextok.types import Draws, Slots
 
@@ -45,12 +45,11 @@ def main(out: Path, *, photos: str = str(PHOTOS), steps: int = 2, chance: float 
 
     torch.manual_seed(chosen.train.seed)
     with world() as processes:
-        objective = TokenizerObjective(chosen, processes.device)
+        feed = ImageFeed(chosen.data, open_source(photos))
+        objective = TokenizerObjective(chosen, feed, processes.device)
         objective.tokenizer.lengths = Geometric(chance)
         objective.facts = {**objective.facts, "lengths": f"geometric {chance}"}  # a resumed run must have the same
-        source = open_source(photos)
-        preview = first_images(source, 4, chosen.data.image_size)
-        Trainer(chosen, objective, source, preview, out, processes).run()
+        Trainer(chosen, objective, feed, out, processes).run()
 
     tokenizer = oft.load(out / "model")  # lengths matter in training only: nothing of this file is needed to load it
     print(f"trained: {tokenizer.num_tokens} tokens, fingerprint {tokenizer.fingerprint()}")

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import cyclopts
 import torch
+from PIL import Image
 
 import openflextok as oft
-from openflextok.data.sources import open_source
 from openflextok.recipes import recipe
-from openflextok.train.build import build_objective
+from openflextok.train.build import build_objective, open_feed
 from openflextok.train.loop import Trainer
 from openflextok.train.parallel import world
-from openflextok.train.preview import first_images
 
 PHOTOS = Path(oft.__file__).parent / "photos"
 
@@ -30,14 +29,13 @@ def main(out: Path, *, photos: str = str(PHOTOS), steps: int = 20, batch_size: i
     chosen = replace(toy, train=train, data=replace(toy.data, source=photos))
 
     torch.manual_seed(chosen.train.seed)
-    source = open_source(chosen.data.source)
-    preview = first_images(source, 4, chosen.data.image_size)
+    feed = open_feed(chosen)
     with world() as processes:  # this one, or all that torchrun started
-        trainer = Trainer(chosen, build_objective(chosen, processes.device), source, preview, out, processes, report)
-        trainer.run()
+        Trainer(chosen, build_objective(chosen, feed, processes.device), feed, out, processes, report).run()
 
-    tokenizer = oft.load(out / "model")
-    print("ids of the first photo:", tokenizer.encode(preview[:1]).ids[0].tolist())
+    photo = next(iter(sorted(Path(photos).rglob("*.jpg"))))
+    ids = oft.load(out / "model").encode([Image.open(photo)]).ids
+    print(f"ids of {photo.name}:", ids[0].tolist())
 
 
 def report(step: int, figures: dict[str, float]) -> None:

@@ -13,6 +13,7 @@ from openflextok.recipes.flextok import flextok
 from openflextok.tokenizer import build_part
 from openflextok.train.autoencoder import AutoencoderObjective
 from openflextok.train.build import build_objective
+from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer
 from openflextok.train.parallel import World
 from openflextok.train.settings import AutoencoderRecipe, StubTeacherConfig, TokenizerRecipe
@@ -76,8 +77,7 @@ def small(made: TokenizerRecipe | AutoencoderRecipe, tmp_path: Path) -> Tokenize
     if made.space_weights:
         space = dataclasses.replace(made.tokenizer.space, block_out_channels=(16, 16, 16, 16), layers_per_block=1, norm_num_groups=8)  # fmt: skip
         vae = AutoencoderRecipe("vae", space, data, train, perceptual="none")
-        images = torch.rand(1, 3, *data.image_size) * 2 - 1
-        AutoencoderObjective(vae).export(tmp_path / "vae", "", lambda count: images)
+        AutoencoderObjective(vae, ImageFeed(data, Noise())).export(tmp_path / "vae", "")
         from openflextok.convert.diffusers_vae import load_autoencoder
 
         space = load_autoencoder(tmp_path / "vae").config
@@ -91,9 +91,8 @@ def small(made: TokenizerRecipe | AutoencoderRecipe, tmp_path: Path) -> Tokenize
 @pytest.mark.parametrize("name", ["toy", "flextok-mini", "kl-f8-mini", "kl-f8"])
 def test_two_steps(name: str, tmp_path: Path) -> None:
     made = small(recipe(name), tmp_path)
-    preview = torch.rand(1, 3, *made.data.image_size) * 2 - 1
-    out = tmp_path / "run"
-    trainer = Trainer(made, build_objective(made), Noise(), preview, out, World(0, 1, torch.device("cpu")))
+    feed, out = ImageFeed(made.data, Noise()), tmp_path / "run"
+    trainer = Trainer(made, build_objective(made, feed), feed, out, World(0, 1, torch.device("cpu")))
     before = [p.detach().clone() for p in trainer.trained[0].module.parameters() if p.requires_grad]
     counters = trainer.run()
     after = [p for p in trainer.trained[0].module.parameters() if p.requires_grad]
@@ -106,7 +105,7 @@ def test_two_steps(name: str, tmp_path: Path) -> None:
 def test_a_step_at_full_size(name: str, tmp_path: Path) -> None:
     """One image forward and backward through the real widths; d18 and d28 share every line of this code."""
     made = small(recipe(name), tmp_path)
-    objective = build_objective(made)
+    objective = build_objective(made, ImageFeed(made.data, Noise()))
     module = objective.phases[0].module
     from openflextok.types import Draws
 

@@ -15,6 +15,7 @@ from openflextok.nets.mobilenet import MobileNetV2
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.train.build import build_objective
+from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer
 from openflextok.train.objectives import TokenizerStep
 from openflextok.train.parallel import World
@@ -39,8 +40,8 @@ def trainer(pictures: Path, out: Path, weight: float) -> Trainer:
     made = with_settings(recipe("toy"), [*TINY, "train.steps=2"])
     made = dataclasses.replace(made, repa=RepaConfig(MobileNetTeacherConfig(), weight, hidden=64))
     torch.manual_seed(0)
-    source, preview = FolderSource(pictures), torch.zeros(1, 3, 32, 32)
-    return Trainer(made, build_objective(made), source, preview, out, World(0, 1, torch.device("cpu")))
+    feed = ImageFeed(made.data, FolderSource(pictures))
+    return Trainer(made, build_objective(made, feed), feed, out, World(0, 1, torch.device("cpu")))
 
 
 def train(pictures: Path, out: Path, weight: float) -> list[dict[str, float]]:

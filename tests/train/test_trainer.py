@@ -15,6 +15,7 @@ from openflextok.data.sources import FolderSource
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.train.build import build_objective
+from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer, TrainingDiverged
 from openflextok.train.parallel import World
 from openflextok.train.repa import Repa, StubTeacher
@@ -26,8 +27,8 @@ CPU = World(0, 1, torch.device("cpu"))
 def trainer(pictures: Path, out: Path, *settings: str) -> Trainer:
     made = with_settings(recipe("toy"), [*TINY, "train.steps=6", *settings])
     torch.manual_seed(0)
-    preview = torch.zeros(1, 3, 32, 32)
-    return Trainer(made, build_objective(made), FolderSource(pictures), preview, out, CPU)
+    feed = ImageFeed(made.data, FolderSource(pictures))
+    return Trainer(made, build_objective(made, feed), feed, out, CPU)
 
 
 class PoisonAt(nn.Module):
@@ -110,7 +111,8 @@ def test_alignment_gets_easier_with_training(pictures: Path, tmp_path: Path) -> 
     made = dataclasses.replace(made, repa=RepaConfig(StubTeacherConfig(), hidden=64))
     torch.manual_seed(0)
     out = tmp_path / "run"
-    Trainer(made, build_objective(made), FolderSource(pictures), torch.zeros(1, 3, 32, 32), out, CPU).run()
+    feed = ImageFeed(made.data, FolderSource(pictures))
+    Trainer(made, build_objective(made, feed), feed, out, CPU).run()
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["repa"] < 0.8 * lines[0]["repa"]
 

@@ -45,13 +45,11 @@ def train(
     from rich.logging import RichHandler
 
     from openflextok.cli.progress import TrainingBar
-    from openflextok.data.sources import keep_in_memory, open_source
     from openflextok.overrides import with_settings
     from openflextok.recipes import recipe as find_recipe
-    from openflextok.train.build import build_objective
+    from openflextok.train.build import build_objective, open_feed
     from openflextok.train.loop import Trainer
     from openflextok.train.parallel import world as processes
-    from openflextok.train.preview import first_images
 
     chosen = with_settings(find_recipe(recipe), settings or ())
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, source=data, heldout=heldout))
@@ -60,14 +58,10 @@ def train(
             level=logging.INFO if world.leads else logging.WARNING, handlers=[RichHandler()], format="%(message)s"
         )
         torch.manual_seed(chosen.train.seed)
-        objective = build_objective(chosen, world.device)
-        source = open_source(chosen.data.source)
-        if chosen.data.cache:
-            source = keep_in_memory(source, round(max(chosen.data.image_size) / chosen.data.crop_scale[0]))
-        shown = open_source(chosen.data.heldout) if chosen.data.heldout else source
-        preview = first_images(shown, chosen.train.preview_images, chosen.data.image_size).to(world.device)
+        feed = open_feed(chosen)
+        objective = build_objective(chosen, feed, world.device)
         with TrainingBar(chosen.train.steps, visible=world.leads) as bar:
-            trainer = Trainer(chosen, objective, source, preview, out, world, bar.update)
+            trainer = Trainer(chosen, objective, feed, out, world, bar.update)
             counters = trainer.run(max_minutes)
         if world.leads:
             print(f"{counters.step} of {chosen.train.steps} steps; model in {out / 'model'}")

@@ -52,6 +52,11 @@ class Batch:
         """float32 in [-1, 1], on the device of the pixels."""
         return to_float(self.pixels_BHWC)
 
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What an objective's modules take: the images."""
+        return {"images": self.images_BCHW}
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its pixels on a device."""
         return replace(self, pixels_BHWC=self.pixels_BHWC.to(device, non_blocking=True))

@@ -19,7 +19,8 @@ from openflextok.evaluate.pictures import picture_grid
 from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
-from openflextok.train.objectives import Crops, Figures, Objective, Phase
+from openflextok.train.feeds import ImageFeed
+from openflextok.train.objectives import Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import AutoencoderRecipe
 from openflextok.types import Draws
@@ -85,8 +86,9 @@ def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
 class AutoencoderObjective(Objective):
     """One phase, or two with a critic; exports a folder in diffusers' layout with a measured scaling factor."""
 
-    def __init__(self, recipe: AutoencoderRecipe, device: torch.device | str = "cpu") -> None:
-        self.recipe = recipe
+    def __init__(self, recipe: AutoencoderRecipe, feed: ImageFeed, device: torch.device | str = "cpu") -> None:
+        self.recipe, self.feed = recipe, feed
+        self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         self.space = AutoencoderKL(recipe.autoencoder).to(device, memory_format=torch.channels_last)  # pyright: ignore
         critic = PatchGAN().to(device) if recipe.adversarial_weight > 0 else None
         self.phases = [Phase("autoencoder", AutoencoderStep(recipe, self.space, critic).to(device))]
@@ -94,15 +96,15 @@ class AutoencoderObjective(Objective):
             self.phases.append(Phase("critic", CriticStep(recipe, self.space, critic)))
 
     @torch.inference_mode()
-    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
+    def export(self, folder: Path | None, training: str) -> None:
         weights = whole_state(self.space)
         if folder is None:
             return
-        std = latent_std(self.space, crops(SAMPLE))
+        std = latent_std(self.space, self.feed.first_crops(SAMPLE, self.recipe.train.seed))
         config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
         save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
 
     @torch.inference_mode()
-    def preview(self, images_BCHW: Tensor) -> Image.Image:
-        rebuilt_BCHW = self.space.decode(self.space.encode(images_BCHW)).float()
-        return picture_grid([("original", to_pil(images_BCHW)), ("rebuilt", to_pil(rebuilt_BCHW))])
+    def preview(self) -> Image.Image:
+        rebuilt_BCHW = self.space.decode(self.space.encode(self.shown_BCHW)).float()
+        return picture_grid([("original", to_pil(self.shown_BCHW)), ("rebuilt", to_pil(rebuilt_BCHW))])

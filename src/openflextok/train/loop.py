@@ -16,21 +16,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from openflextok.config import to_dict
-from openflextok.data.loader import Batch
-from openflextok.data.loader import batches as open_batches
-from openflextok.data.sources import ImageSource
 from openflextok.files import atomic_folder, write_atomic
 from openflextok.nets.attention import attention_backend
 from openflextok.nets.transformer import compile_blocks
 from openflextok.train import parallel, state
+from openflextok.train.feeds import Examples, Feed
 from openflextok.train.log import RunLog
 from openflextok.train.objectives import Objective
 from openflextok.train.optim import EMA, adamw, rate_at, set_rate
 from openflextok.train.parallel import World
-from openflextok.train.settings import DataConfig, Recipe, TrainConfig
+from openflextok.train.settings import Recipe, TrainConfig
 from openflextok.train.state import Counters, Trained
 from openflextok.types import Draws, Losses
 
@@ -49,16 +46,14 @@ class Trainer:
         self,
         recipe: Recipe,
         objective: Objective,
-        source: ImageSource,
-        preview_BCHW: Tensor,
+        feed: Feed,
         out: Path,
         world: World,
         report: Report = lambda step, figures: None,
     ) -> None:
-        self.recipe, self.objective, self.source, self.out, self.world = recipe, objective, source, out, world
+        self.recipe, self.objective, self.feed, self.out, self.world = recipe, objective, feed, out, world
         self.config: TrainConfig = recipe.train
-        self.data: DataConfig = recipe.data
-        self.preview_BCHW, self.report = preview_BCHW, report
+        self.report = report
         if self.config.batch_size % world.size:
             raise ValueError(f"batch_size {self.config.batch_size} is not a multiple of the {world.size} processes")
         self.trained = [self._prepare(phase.name, phase.module) for phase in objective.phases]
@@ -79,7 +74,10 @@ class Trainer:
         """Train; returns the counters. The last state is saved however the loop ends, except by a crash."""
         deadline = time.monotonic() + 60 * max_minutes
         self._resume()
-        batches = self._open_batches()
+        config = self.config
+        batches = self.feed.batches(
+            config.batch_size, config.seed, self.counters.step, self.world.rank, self.world.size
+        )
         self.log = RunLog(self.out, self.counters.step) if self.world.leads else None
         with self._stop_on_sigterm(), attention_backend(self.config.attention):
             started = time.monotonic()
@@ -98,7 +96,7 @@ class Trainer:
             self.log.close()
         return self.counters
 
-    def _step(self, batch: Batch) -> dict[str, float]:
+    def _step(self, batch: Examples) -> dict[str, float]:
         """All phases on one batch; returns the figures for the log."""
         step = self.counters.step
         share = rate_at(step, self.config.steps, self.config.optim)
@@ -125,20 +123,21 @@ class Trainer:
         self.counters.skipped_in_a_row = 0
         return figures | {"learning_rate": share * self.config.optim.learning_rate}
 
-    def _backward(self, phase: Trained, batch: Batch) -> Losses:
+    def _backward(self, phase: Trained, batch: Examples) -> Losses:
         """Forward and backward in micro-batches; gradients are those of the mean over the whole batch."""
-        images = batch.to(self.world.device).images_BCHW
-        seeds = self._seeds(len(images))
-        size = self.config.micro_batch_size or len(images)
+        inputs = list(batch.to(self.world.device).inputs.values())
+        count = len(inputs[0])
+        seeds = self._seeds(count)
+        size = self.config.micro_batch_size or count
         phase.optimizer.zero_grad(set_to_none=True)
         parts: list[tuple[float, Losses]] = []
-        for start in range(0, len(images), size):
+        for start in range(0, count, size):
             rows = slice(start, start + size)
-            weight = len(images[rows]) / len(images)
-            with parallel.accumulating(phase.wrapped, last=start + size >= len(images)):
+            weight = len(seeds[rows]) / count
+            with parallel.accumulating(phase.wrapped, last=start + size >= count):
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                     draws = Draws(seeds[rows], self.world.device)
-                    losses = Losses(*phase.wrapped(images[rows], draws, self.counters.step))
+                    losses = Losses(*phase.wrapped(*(x[rows] for x in inputs), draws, self.counters.step))
                 (losses.total * weight).backward()
             parts.append((weight, losses))
         mean = {name: sum(w * part.terms[name].detach() for w, part in parts) for name in parts[0][1].terms}
@@ -150,42 +149,17 @@ class Trainer:
         first = self.counters.step * self.config.batch_size + self.world.rank * count
         return [(self.config.seed << 40) + first + i for i in range(count)]
 
-    def _open_batches(self) -> Iterator[Batch]:
-        return open_batches(
-            self.source,
-            batch_size=self.config.batch_size,
-            image_size=self.data.image_size,
-            seed=self.config.seed,
-            start_step=self.counters.step,
-            rank=self.world.rank,
-            world=self.world.size,
-            crop_scale=self.data.crop_scale,
-            flip=self.data.flip,
-            workers=self.data.workers,
-        )
-
-    def _first_crops(self, count: int) -> Tensor:
-        """The first training crops of the run, one an image at most: the same at any step, batch size and process."""
-        stream = open_batches(
-            self.source,
-            batch_size=min(count, len(self.source)),
-            image_size=self.data.image_size,
-            seed=self.config.seed,
-            crop_scale=self.data.crop_scale,
-            flip=self.data.flip,
-        )
-        return next(stream).images_BCHW
-
     # -- what goes wrong ----------------------------------------------------------------------------------------
 
-    def _skip(self, batch: Batch) -> None:
+    def _skip(self, batch: Examples) -> None:
         """Count a non-finite step, keep its batch for inspection, and give up after too many in a row."""
         self.counters.skipped += 1
         self.counters.skipped_in_a_row += 1
         folder = self.out / "nonfinite"
         folder.mkdir(exist_ok=True)
         name = f"step-{self.counters.step:08d}-rank{self.world.rank}"
-        save_file({"images": batch.images_BCHW.cpu().contiguous()}, folder / f"{name}.safetensors")
+        inputs = {key: value.cpu().contiguous() for key, value in batch.inputs.items()}
+        save_file(inputs, folder / f"{name}.safetensors")
         write_atomic(folder / f"{name}.json", json.dumps({"keys": list(batch.keys)}))
         logger.warning(
             "step %d: loss or gradient is not finite; skipped, batch saved in %s", self.counters.step, folder
@@ -210,7 +184,7 @@ class Trainer:
 
     # -- records and checkpoints --------------------------------------------------------------------------------
 
-    def _record(self, batch: Batch, figures: dict[str, float], seconds: float) -> None:
+    def _record(self, batch: Examples, figures: dict[str, float], seconds: float) -> None:
         step, last = self.counters.step, self.counters.step == self.config.steps
         self.counters.corrupt += parallel.sum_over(self.world, len(batch.corrupt))
         speed = {"images_per_second": self.config.batch_size / max(seconds, 1e-9)}
@@ -224,7 +198,7 @@ class Trainer:
                 self.log.timing(step, speed)
         if step % self.config.preview_every == 0 or last:
             with self._averaged():
-                picture = self.objective.preview(self.preview_BCHW)
+                picture = self.objective.preview()
             if self.world.leads:
                 (self.out / "previews").mkdir(exist_ok=True)
                 picture.save(self.out / "previews" / f"step-{step:08d}.png")
@@ -250,7 +224,7 @@ class Trainer:
             temporary = stack.enter_context(atomic_folder(folder)) if self.world.leads else None
             state.write_state(temporary and temporary / "resume", self.trained, self.counters)
             with self._averaged():
-                self.objective.export(temporary and temporary / "model", self._describe(), self._first_crops)
+                self.objective.export(temporary and temporary / "model", self._describe())
         if self.world.leads:
             state.publish(self.out, folder, self.config.keep)
 

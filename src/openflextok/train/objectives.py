@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H x W pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from openflextok import checkpoint
 from openflextok.convert.diffusers_vae import load_autoencoder
 from openflextok.evaluate.metrics import code_usage
 from openflextok.tokenizer import Tokenizer, weights_digest
+from openflextok.train.feeds import ImageFeed
 from openflextok.train.parallel import whole_state
 from openflextok.train.preview import prefix_grid
 from openflextok.train.repa import Repa
@@ -25,14 +26,13 @@ from openflextok.train.settings import TokenizerRecipe
 from openflextok.types import Draws
 
 Figures = tuple[dict[str, Tensor], dict[str, Tensor]]  # terms and metrics
-Crops = Callable[[int], Tensor]  # the first so many training crops of a run (B, 3, H, W), as many as there are images
 
 
 @dataclass(frozen=True)
 class Phase:
     """One forward, backward and optimizer step.
 
-    `module(images, draws, step)` gives the terms and metrics of `Losses`, as plain containers, into which DDP and FSDP
+    `module(*inputs, draws, step)`, with the inputs of the feed's batches, gives the terms and metrics of `Losses`, as plain containers, into which DDP and FSDP
     can look.
     """
 
@@ -48,15 +48,12 @@ class Objective(ABC):
     """What results depend on beyond the recipe; a run goes on only where they are the same."""
 
     @abstractmethod
-    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
-        """Called by every process; the one with a folder writes the weights as they are now, for use.
-
-        crops: training images to calibrate with.
-        """
+    def export(self, folder: Path | None, training: str) -> None:
+        """Called by every process; the one with a folder writes the weights as they are now, for use."""
 
     @abstractmethod
-    def preview(self, images_BCHW: Tensor) -> Image.Image:
-        """A picture that shows progress on held-out images."""
+    def preview(self) -> Image.Image:
+        """A picture that shows progress."""
 
 
 class TokenizerStep(nn.Module):
@@ -96,8 +93,9 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
 class TokenizerObjective(Objective):
     """One phase: every part of the tokenizer learns from the decoder's loss."""
 
-    def __init__(self, recipe: TokenizerRecipe, device: torch.device | str = "cpu") -> None:
+    def __init__(self, recipe: TokenizerRecipe, feed: ImageFeed, device: torch.device | str = "cpu") -> None:
         self.recipe = recipe
+        self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
         self.facts = {"space": weights_digest(self.tokenizer.space)}
@@ -105,12 +103,12 @@ class TokenizerObjective(Objective):
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
 
-    def export(self, folder: Path | None, training: str, crops: Crops) -> None:
+    def export(self, folder: Path | None, training: str) -> None:
         weights = whole_state(self.tokenizer)
         if folder is None:
             return
         about = checkpoint.About(self.recipe.name, data=self.recipe.data.source, training=training)
         checkpoint.save(self.tokenizer, folder, about=about, weights=weights)
 
-    def preview(self, images_BCHW: Tensor) -> Image.Image:
-        return prefix_grid(self.tokenizer, images_BCHW)
+    def preview(self) -> Image.Image:
+        return prefix_grid(self.tokenizer, self.shown_BCHW)
