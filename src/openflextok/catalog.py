@@ -6,6 +6,7 @@ from pathlib import Path
 
 BUILT_IN = Path(__file__).parent / "models"
 DEFAULT = "flextok-mini"
+DEFAULT_GENERATOR = "gpt-mini-labels"
 
 
 class NotFound(ValueError):

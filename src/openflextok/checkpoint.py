@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from openflextok import catalog
-from openflextok.config import ConfigError, TokenizerConfig, from_dict, to_dict
+from openflextok.config import ConfigError, GeneratorConfig, TokenizerConfig, from_dict, to_dict, type_name
 from openflextok.convert import official_flextok
 from openflextok.files import atomic_folder, write_atomic
+from openflextok.generators.generator import Generator
 from openflextok.storage import CheckpointError, Weights, WeightsFile, fill, pickle_hint, read_json, replaceable
 from openflextok.tokenizer import Tokenizer
 
@@ -37,7 +39,7 @@ class About:
 
 
 def save(
-    tokenizer: Tokenizer,
+    model: Tokenizer | Generator,
     folder: str | Path,
     *,
     about: About | None = None,
@@ -45,25 +47,25 @@ def save(
     dtype: torch.dtype | None = None,
     weights: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a tokenizer as a folder, whole or not at all.
+    """Write a tokenizer or a generator as a folder, whole or not at all.
 
-    dtype: converts the weights (float16 halves the size); weights: used instead of the tokenizer's own.
+    dtype: converts the weights (float16 halves the size); weights: used instead of the model's own.
     """
-    weights = tokenizer.state_dict() if weights is None else weights
+    weights = model.state_dict() if weights is None else weights
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in weights.items()}
-    write(folder, tokenizer.config, weights, about or About(), card)
+    write(folder, model.config, weights, about or About(), card)
 
 
 def write(
     folder: str | Path,
-    config: TokenizerConfig,
+    config: TokenizerConfig | GeneratorConfig,
     weights: Mapping[str, Tensor],
     about: About,
     card: str = "",
     also: Mapping[str, bytes] | None = None,
 ) -> None:
     """A checkpoint from its parts, whole or not at all; `also`: further files by name."""
-    data = {"format": FORMAT, "about": to_dict(about), "tokenizer": to_dict(config)}
+    data = {"format": FORMAT, "about": to_dict(about), _section(config): to_dict(config)}
     with atomic_folder(replaceable(Path(folder))) as temporary:
         save_file(dict(weights), temporary / WEIGHTS)
         write_atomic(temporary / CONFIG, json.dumps(data, indent=2) + "\n")
@@ -124,16 +126,61 @@ def open_checkpoint(path: Path, name: str | None = None) -> Stored:
     return Stored(config, about, WeightsFile(path / WEIGHTS))
 
 
+def load_generator(
+    name: str | Path | None = None, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Generator:
+    """A built-in name, a folder or a Hub id -> a generator, ready to use; no name: the embedded default.
+
+    Errors: CheckpointError says what is wrong with the folder and what would help.
+    """
+    path = catalog.find(catalog.DEFAULT_GENERATOR if name is None else name)
+    config, _ = read_generator_config(path)
+    with torch.device("meta"):
+        generator = Generator(config)
+    fill(generator, WeightsFile(path / WEIGHTS), dtype, device)
+    return generator.eval().requires_grad_(False)
+
+
 def read_config(folder: Path) -> tuple[TokenizerConfig, About]:
-    """The strict reading of a checkpoint's config.json."""
-    path = folder / CONFIG
+    """The strict reading of a tokenizer's config.json."""
+    return _read(folder, TokenizerConfig)
+
+
+def read_generator_config(folder: Path) -> tuple[GeneratorConfig, About]:
+    """The strict reading of a generator's config.json."""
+    return _read(folder, GeneratorConfig)
+
+
+def is_generator(folder: Path) -> bool:
+    """Whether a folder holds a generator of ours."""
+    return (folder / CONFIG).is_file() and "generator" in read_json(folder / CONFIG)
+
+
+Config = TypeVar("Config", TokenizerConfig, GeneratorConfig)
+
+
+def _section(config: TokenizerConfig | GeneratorConfig) -> str:
+    return type_name(type(config)).lower()
+
+
+def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
+    path, wanted = folder / CONFIG, type_name(kind).lower()
     if not path.is_file():
-        raise CheckpointError(f"{folder} is not a tokenizer checkpoint: it has no {CONFIG}{pickle_hint(folder)}")
+        raise CheckpointError(f"{folder} is not a {wanted} checkpoint: it has no {CONFIG}{pickle_hint(folder)}")
     data = read_json(path)
     if data.get("format") != FORMAT:
         found = data.get("format", data.get("_class_name"))
-        raise CheckpointError(f"{path} is not a tokenizer of this library: format {found!r}, expected {FORMAT!r}")
+        raise CheckpointError(f"{path} is not a {wanted} of this library: format {found!r}, expected {FORMAT!r}")
+    other = {"tokenizer": "generator", "generator": "tokenizer"}[wanted]
+    if wanted not in data and other in data:
+        raise CheckpointError(f"{folder} is a {other}, not a {wanted}: {HOW_TO[other]}")
     try:
-        return from_dict(TokenizerConfig, data.get("tokenizer"), "tokenizer"), from_dict(About, data.get("about", {}))
+        return from_dict(kind, data.get(wanted), wanted), from_dict(About, data.get("about", {}))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+HOW_TO = {
+    "tokenizer": "load it with oft.load, or name it where a tokenizer is asked for",
+    "generator": "load it with oft.load_generator, or use `openflextok generate`",
+}

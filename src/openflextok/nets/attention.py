@@ -78,6 +78,11 @@ def attention_backend(name: Literal["sdpa", "math", "flex"]) -> Iterator[None]:
         _backend.pop()
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Attention (B, H, L, E) with the backend of the moment."""
+    return _backend[-1](q, k, v, mask, scale)
+
+
 class Attention(nn.Module):
     """Self-attention without biases; queries and keys are normalised per head, scores scaled by 8 / head_dim."""
 
@@ -92,5 +97,5 @@ class Attention(nn.Module):
         B, L, D = x_BLD.shape
         qkv = self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim)
         q, k = layer_norm(qkv[:, :, :2]).permute(2, 0, 3, 1, 4)  # (B, H, L, E)
-        y_BHLE = _backend[-1](q, k, qkv[:, :, 2].transpose(1, 2), mask, 8 / self.head_dim)
+        y_BHLE = attend(q, k, qkv[:, :, 2].transpose(1, 2), mask, 8 / self.head_dim)
         return self.out(y_BHLE.transpose(1, 2).reshape(B, L, D))

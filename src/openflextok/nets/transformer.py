@@ -28,7 +28,11 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate_BLF) * up_BLF)
 
 
-class Block(nn.Module):
+class AnyBlock(nn.Module):
+    """What a transformer repeats: compiled and sharded as one."""
+
+
+class Block(AnyBlock):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, width: int, head_dim: int) -> None:
@@ -51,7 +55,7 @@ def by_stream(x_BLD: Tensor, patches: int, scale_B2D: Tensor, shift_B2D: Tensor 
     )
 
 
-class TwoStreamBlock(nn.Module):
+class TwoStreamBlock(AnyBlock):
     """One attention and one MLP over [patches, registers]; each stream has its own adaLN-zero numbers.
 
     `modulation` maps SiLU(time embedding) to 2 x 6 x D: for patches, then registers, the order is
@@ -79,7 +83,7 @@ class TwoStreamBlock(nn.Module):
 def compile_blocks(model: nn.Module) -> None:
     """torch.compile every block of a model, in place: the first call of each shape takes a while, later ones less."""
     for block in model.modules():
-        if isinstance(block, (Block, TwoStreamBlock)):
+        if isinstance(block, AnyBlock):
             block.compile()
 
 

@@ -8,11 +8,23 @@ import torch
 
 from openflextok.train.autoencoder import AutoencoderObjective
 from openflextok.train.feeds import Feed, ImageFeed
+from openflextok.train.generation import GeneratorObjective, TokenFeed
 from openflextok.train.objectives import Objective, TokenizerObjective
-from openflextok.train.settings import AutoencoderRecipe, DataConfig, Recipe, TokenizerRecipe
+from openflextok.train.settings import (
+    AutoencoderRecipe,
+    DataConfig,
+    GeneratorRecipe,
+    Recipe,
+    TokenDataConfig,
+    TokenizerRecipe,
+)
 
-FEEDS: dict[type, type[Any]] = {DataConfig: ImageFeed}
-OBJECTIVES: dict[type, type[Any]] = {TokenizerRecipe: TokenizerObjective, AutoencoderRecipe: AutoencoderObjective}
+FEEDS: dict[type, type[Any]] = {DataConfig: ImageFeed, TokenDataConfig: TokenFeed}
+OBJECTIVES: dict[type, type[Any]] = {
+    TokenizerRecipe: TokenizerObjective,
+    AutoencoderRecipe: AutoencoderObjective,
+    GeneratorRecipe: GeneratorObjective,
+}
 
 
 def open_feed(recipe: Recipe) -> Feed:

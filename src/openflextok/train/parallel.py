@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from openflextok.nets.transformer import Block, TwoStreamBlock
+from openflextok.nets.transformer import AnyBlock, TwoStreamBlock
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _fsdp(module: nn.Module, world: World) -> nn.Module:
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     for part in module.modules():
-        if isinstance(part, (Block, TwoStreamBlock)):
+        if isinstance(part, AnyBlock):
             fully_shard(part)
         if isinstance(part, TwoStreamBlock):
             register_fsdp_forward_method(part, "modulate")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from openflextok.config import AutoencoderKLConfig, ConfigError, TokenizerConfig
+from openflextok.config import AutoencoderKLConfig, ConfigError, GeneratorConfig, TokenizerConfig
 
 
 @dataclass(frozen=True)
@@ -158,4 +158,30 @@ class AutoencoderRecipe:
             )
 
 
-Recipe = TokenizerRecipe | AutoencoderRecipe
+@dataclass(frozen=True)
+class TokenDataConfig:
+    """Which tokens a generator learns."""
+
+    source: str = ""
+    """Folders that `openflextok tokenize` wrote, joined by " + "."""
+    heldout: str = ""
+    """The same for previews; the training tokens when empty."""
+
+
+@dataclass(frozen=True)
+class GeneratorRecipe:
+    """A generator and how to train it."""
+
+    name: str
+    generator: GeneratorConfig
+    train: TrainConfig
+    data: TokenDataConfig = field(default_factory=TokenDataConfig)
+    condition_dropout: float = 0.1
+    """Share of samples that see no condition, for guidance."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.condition_dropout <= 1:
+            raise ConfigError(f"condition_dropout {self.condition_dropout} is not a probability (0..1)")
+
+
+Recipe = TokenizerRecipe | AutoencoderRecipe | GeneratorRecipe

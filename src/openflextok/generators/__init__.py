@@ -1,0 +1,1 @@
+"""Generators: a GPT over the ordered tokens of a tokenizer."""
