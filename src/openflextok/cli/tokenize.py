@@ -79,8 +79,9 @@ def tokenize(
 
     if engine not in ("local", "ray"):
         raise ValueError(f"unknown engine {engine!r}: choose local or ray")
-    if threads < 1:
-        raise ValueError(f"{threads} threads are impossible: give 1 or more")
+    for name, count in (("threads", threads), ("workers", workers)):
+        if count < 1:
+            raise ValueError(f"{count} {name} are impossible: give 1 or more")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     logging.basicConfig(level=logging.WARNING, handlers=[RichHandler()], format="%(message)s")
     cuda = torch.cuda.is_available()

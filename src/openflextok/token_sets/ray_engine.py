@@ -37,10 +37,8 @@ def run_on_ray(
 
     address: of a running cluster; none starts Ray on this machine for the time of the job. A worker that dies is
     replaced, and its shard is made again: the same bytes. tick: called with the number of pictures of each shard made.
-    Raises ImportError without Ray, ValueError for workers < 1.
+    workers: 1 or more. Raises ImportError without Ray.
     """
-    if workers < 1:
-        raise ValueError(f"{workers} workers are impossible: give 1 or more")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = _library()
     for name in ("ray", "ray.data"):
