@@ -25,7 +25,8 @@ def check(
     ----------
     source
         A folder (`FOLDER#SPLIT` picks rows of its meta.jsonl), .tar shards such as `shards/{000..012}.tar`,
-        `hf:NAME:SPLIT`, `builtin:NAME:SPLIT`, or a mix: `"0.6*photos/ + 0.4*builtin:birds"`.
+        `hf:NAME:SPLIT`, `builtin:NAME:SPLIT`, or a mix: `"0.6*photos/ + 0.4*builtin:birds"`. Of a set of tokens
+        (docs/token_sets.md) the files are checked, and nothing else applies.
     image_size
         Side in pixels of the pictures you want to train on: smaller ones are counted.
     batch_size
@@ -40,12 +41,39 @@ def check(
         Exit with code 1 when a picture cannot be read.
     """
     from openflextok.data.check import check as look
+    from openflextok.token_sets.reader import is_token_set
 
+    if is_token_set(source):
+        print(_token_set(source))
+        return
     sizes = (image_size, image_size)
     report = look(source, image_size=sizes, batch_size=batch_size, workers=workers, world=world, limit=limit)
     print(report)
     if strict and report.corrupt:
         raise SystemExit(1)
+
+
+def _token_set(where: str) -> str:
+    """What a set of tokens holds, after all of its files were read and compared with their checksums."""
+    from pathlib import Path
+
+    from openflextok.token_sets.reader import open_token_set, read_manifest
+
+    tokens = open_token_set(where)
+    sets = [read_manifest(Path(part.strip()).expanduser()) for part in where.split(" + ")]
+    shards = [shard for one in sets for shard in one.shards]
+    unreadable = [found.reason for one in sets for found in one.unreadable]
+    lines = [
+        f"rows        {len(tokens)} of {tokens.num_tokens} tokens, codebook {tokens.codebook_size}",
+        f"tokenizer   {tokens.tokenizer} (fingerprint {tokens.fingerprint})",
+        f"pictures    {sum(shard.images for shard in shards)} readable, {len(unreadable)} not",
+        f"labels      {len(tokens.classes)} classes",
+        f"captions    {sum(one.captioned for one in sets)} pictures",
+        f"shards      {len(shards)}, {sum(shard.bytes for shard in shards) / 1e6:.1f} MB: all checksums are right",
+        *(f"warning     spot check: {line}" for one in sets for line in one.spot_differences),
+        *(f"  {reason}" for reason in unreadable[:20]),
+    ]
+    return "\n".join(lines)
 
 
 @app.command

@@ -18,6 +18,7 @@ app.command(
 )
 app.command("openflextok.cli.tokens:encode", name="encode", help="Images to a token file.")
 app.command("openflextok.cli.tokens:decode", name="decode", help="A token file back to images, from any length.")
+app.command("openflextok.cli.tokenize:tokenize", name="tokenize", help="A whole data set to shards of tokens.")
 app.command("openflextok.cli.reconstruct:reconstruct", name="reconstruct", help="Encode and decode images.")
 app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
 app.command("openflextok.cli.convert:convert", name="convert", help="A checkpoint to or from the official format.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,3 +39,34 @@ class TrainingBar:
     ) -> None:
         if not self.plain:
             self.progress.stop()
+
+
+class ImagesBar:
+    """A context whose `advance(images)` moves a bar with images per second and time left; one line at the end."""
+
+    def __init__(self, images: int, visible: bool) -> None:
+        columns = (BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.progress = Progress(*columns, disable=not visible, transient=True)
+        self.task = self.progress.add_task("", total=images)
+        self.visible, self.done = visible, 0
+        self.begin = self.last = time.perf_counter()
+
+    def advance(self, images: int = 1) -> None:
+        self.done += images
+        self.last = time.perf_counter()
+        self.progress.update(self.task, completed=self.done, description=self._speed())
+
+    def _speed(self) -> str:
+        return f"{self.done / (self.last - self.begin):.1f} images/s"
+
+    def __enter__(self) -> ImagesBar:
+        self.progress.start()
+        self.begin = self.last = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        if self.visible and self.done:
+            print(f"{self.done} images, {self._speed()}")

@@ -74,17 +74,24 @@ class Texts:
 
     def __init__(self, texts: Iterable[str | None]) -> None:
         parts = [b"\x00" if text is None else text.encode("utf-8", "surrogateescape") for text in texts]
-        self._buffer = b"".join(parts)
-        self._ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        self.buffer: bytes | memoryview = b"".join(parts)
+        self.ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+
+    @classmethod
+    def of(cls, buffer: bytes | memoryview, ends: np.ndarray) -> Texts:
+        """The list with this `buffer` and these `ends` (int64, where each text ends in it), which are not copied."""
+        texts = cls(())
+        texts.buffer, texts.ends = buffer, ends
+        return texts
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, index: int) -> str | None:
-        if not 0 <= index < len(self._ends):
-            raise IndexError(f"no item {index}: there are {len(self._ends)}")
-        start = int(self._ends[index - 1]) if index else 0
-        part = self._buffer[start : int(self._ends[index])]
+        if not 0 <= index < len(self.ends):
+            raise IndexError(f"no item {index}: there are {len(self.ends)}")
+        start = int(self.ends[index - 1]) if index else 0
+        part = bytes(self.buffer[start : int(self.ends[index])])
         return None if part == b"\x00" else part.decode("utf-8", "surrogateescape")
 
 
