@@ -7,6 +7,7 @@ from pathlib import Path
 BUILT_IN = Path(__file__).parent / "models"
 DEFAULT = "flextok-mini"
 DEFAULT_GENERATOR = "gpt-mini-labels"
+DEFAULT_CAPTIONS = "gpt-mini-captions"
 
 
 class NotFound(ValueError):

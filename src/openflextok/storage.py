@@ -101,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 FILES = {  # that checkpoints consist of
     "config.json", "model.safetensors", "diffusion_pytorch_model.safetensors", "README.md", "vae_config.json",
-    "official.json", "official.safetensors",
+    "official.json", "official.safetensors", "openflextok.json",
 }  # fmt: skip
 
 

@@ -11,10 +11,10 @@ def convert(
     out: Path,
     /,
     *,
-    to: Literal["openflextok", "official"] = "openflextok",
+    to: Literal["openflextok", "official", "transformers"] = "openflextok",
     dtype: Literal["same", "float32", "bfloat16", "float16"] = "same",
 ) -> None:
-    """Write a checkpoint in another format: official FlexTok weights as ours, and back.
+    """Write a checkpoint in another format: official FlexTok weights as ours and back, or a generator as a Llama.
 
     Parameters
     ----------
@@ -23,15 +23,15 @@ def convert(
     out
         Where to write: a new folder; with `--to official`, a name ending in .safetensors makes one file.
     to
-        The format to write.
+        The format to write; transformers is for generators of labels.
     dtype
-        The type of the weights written; "same" keeps theirs. Only with `--to openflextok`.
+        The type of the weights written; "same" keeps theirs. Not with `--to official`.
     """
     import torch
 
     from openflextok.convert import formats
 
     if to == "official" and dtype != "same":
-        raise ValueError("--dtype goes with --to openflextok: official weights are written as they are")
+        raise ValueError("--dtype does not go with --to official: official weights are written as they are")
     formats.convert(source, out, to, None if dtype == "same" else getattr(torch, dtype))
     print(f"{out}: {to} checkpoint")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def info(checkpoint: str | None = None, /) -> None:
     """Show a checkpoint's parts, sizes, tokens, bytes per image, data and licence.
@@ -16,10 +18,21 @@ def info(checkpoint: str | None = None, /) -> None:
     from rich.table import Table
 
     from openflextok import catalog
+    from openflextok.checkpoint import is_generator
+
+    folder = catalog.find(checkpoint)
+    rows = generator_rows(folder) if is_generator(folder) else tokenizer_rows(folder)
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    Console().print(table)
+
+
+def tokenizer_rows(folder: Path) -> dict[str, str]:
+    """What a tokenizer is, by entry."""
     from openflextok.checkpoint import load, open_checkpoint
     from openflextok.lengths import power_lengths
 
-    folder = catalog.find(checkpoint)
     stored = open_checkpoint(folder)
     config, about, tokenizer = stored.config, stored.about, load(folder)
     height, width = config.image_size
@@ -43,7 +56,28 @@ def info(checkpoint: str | None = None, /) -> None:
     rows["absent tokens"] = config.decoder.absence
     lengths = power_lengths(tokenizer.num_tokens)
     rows["bytes"] = ", ".join(f"{n} tokens: {tokenizer.bytes_per_image(n)}" for n in lengths)
-    table = Table(show_header=False, box=None)
-    for name, value in rows.items():
-        table.add_row(name, escape(value))
-    Console().print(table)
+    return rows
+
+
+def generator_rows(folder: Path) -> dict[str, str]:
+    """What a generator is, by entry."""
+    from openflextok.checkpoint import load_generator, read_generator_config
+
+    config, about = read_generator_config(folder)
+    generator = load_generator(folder)
+    parameters = sum(p.numel() for p in generator.parameters())
+    rows = {
+        "name": about.name,
+        "folder": str(folder),
+        "licence": about.licence,
+        "data": about.data,
+        "training": about.training,
+        "tokenizer": f"{config.tokenizer}, fingerprint {config.fingerprint}",
+        "network": f"GPT, {config.gpt.depth} blocks of width {config.gpt.width}, {parameters / 1e6:.2f} M parameters",
+        "vocabulary": f"{config.gpt.codebook_size} ids as digits {list(generator.vocabulary.digits)}",
+        "tokens": f"1 to {generator.num_tokens}",
+        "condition": f"{generator.conditioner.kind}, guidance {config.guidance}",
+    }
+    if generator.classes:
+        rows["classes"] = ", ".join(generator.classes)
+    return rows

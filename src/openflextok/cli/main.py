@@ -8,7 +8,7 @@ import cyclopts
 
 app = cyclopts.App(
     name="openflextok",
-    help="Images to 1..N ordered tokens, and back from any prefix: train, encode, decode, reconstruct.",
+    help="Images to 1..N ordered tokens, back from any prefix, and new images from classes or captions.",
     version=lambda: __import__("importlib.metadata").metadata.version("openflextok"),
 )
 app.command(
@@ -20,6 +20,7 @@ app.command("openflextok.cli.tokens:encode", name="encode", help="Images to a to
 app.command("openflextok.cli.tokens:decode", name="decode", help="A token file back to images, from any length.")
 app.command("openflextok.cli.tokenize:tokenize", name="tokenize", help="A whole data set to shards of tokens.")
 app.command("openflextok.cli.reconstruct:reconstruct", name="reconstruct", help="Encode and decode images.")
+app.command("openflextok.cli.generate:generate", name="generate", help="New images from classes or captions.")
 app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
 app.command("openflextok.cli.convert:convert", name="convert", help="A checkpoint to or from the official format.")
 app.command("openflextok.cli.info:info", name="info", help="What a checkpoint is.")

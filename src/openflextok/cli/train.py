@@ -26,13 +26,14 @@ def train(
     ----------
     recipe
         A recipe's name: toy, flextok-mini, flextok-one-gpu, flextok-d12-d12, flextok-d18-d18, flextok-d18-d28,
-        kl-f8-mini, kl-f8.
+        kl-f8-mini, kl-f8, gpt-mini-labels, gpt-mini-captions, gpt-d10, gpt-d30.
     data
-        Training images: a folder, tar shards, a Hugging Face dataset or a built-in set (docs/data.md).
+        Training images: a folder, tar shards, a Hugging Face dataset or a built-in set (docs/data.md); for a
+        generator, tokens that `openflextok tokenize` wrote.
     out
         Folder of the run: checkpoints, `model` (for use), previews, logs.
     heldout
-        Images for the previews; the first training images if not given.
+        Images (or tokens) for the previews; the training ones if not given.
     max_minutes
         Save and stop after this many minutes.
     settings

@@ -10,17 +10,19 @@ from safetensors.torch import save
 
 from openflextok import catalog, checkpoint
 from openflextok.convert import official_flextok
+from openflextok.convert.transformers_llama import write_llama
 from openflextok.storage import WeightsFile, read_json
 
 # Kept beside a converted official checkpoint, so that the way back restores it exactly.
 ORIGIN, EXTRAS = "official.json", "official.safetensors"
-FORMATS = ("openflextok", "official")
+FORMATS = ("openflextok", "official", "transformers")
 
 
 def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype: torch.dtype | None = None) -> None:
     """Write the checkpoint `source` (built-in name, folder, file or Hub id) to `out` in the format `to`.
 
     "openflextok": our folder. "official": a FlexTok Hub folder, or one file where `out` ends in .safetensors.
+    "transformers": a generator of labels as a folder of LlamaForCausalLM.
     dtype: of the weights written; their own by default. Errors: CheckpointError, ValueError for an unknown format.
     """
     if to not in FORMATS:
@@ -28,6 +30,13 @@ def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype:
     path = catalog.find(source)
     if Path(out).exists() and Path(out).resolve() == path.resolve():
         raise ValueError(f"{out} would replace what it is made from: give another name")
+    one = _convert_generator if checkpoint.is_generator(path) else _convert_tokenizer
+    one(path, Path(out), to, dtype)
+
+
+def _convert_tokenizer(path: Path, out: Path, to: str, dtype: torch.dtype | None) -> None:
+    if to == "transformers":
+        raise ValueError(f"{path} is a tokenizer: only generators have the layout of a transformers model")
     stored = checkpoint.open_checkpoint(path)
     entries, extras = official_flextok.recognise(path), {}
     if entries is not None:
@@ -38,10 +47,24 @@ def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype:
         extras = {name: kept.read(name) for name in kept.shapes} if kept else {}
     if to == "official":
         card = checkpoint.default_card(stored.about)
-        official_flextok.write(Path(out), stored.config, stored.weights, entries=entries, extras=extras, card=card)
+        official_flextok.write(out, stored.config, stored.weights, entries=entries, extras=extras, card=card)
         return
     also = {} if entries is None else {ORIGIN: (json.dumps(entries, indent=2) + "\n").encode()}
     if extras:
         also[EXTRAS] = save(extras)
     weights = {name: stored.weights.read(name, dtype) for name in stored.weights.shapes}
     checkpoint.write(out, stored.config, weights, stored.about, also=also)
+
+
+def _convert_generator(path: Path, out: Path, to: str, dtype: torch.dtype | None) -> None:
+    stored = WeightsFile(path / checkpoint.WEIGHTS)
+    config, about = checkpoint.read_generator_config(path)
+    if to == "official":
+        raise ValueError(f"{path} is a generator: official FlexTok weights are tokenizers; give --to transformers")
+    if to == "transformers":
+        kept = stored.read("gpt.head.weight").dtype
+        generator = checkpoint.load_generator(path, dtype=dtype or kept)
+        write_llama(generator, out, checkpoint.default_card(about))
+        return
+    weights = {name: stored.read(name, dtype) for name in stored.shapes}
+    checkpoint.write(out, config, weights, about)

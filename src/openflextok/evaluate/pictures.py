@@ -28,3 +28,21 @@ def picture_grid(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.
             top += height + GAP
         left += width
     return canvas
+
+
+def picture_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
+    """Rows of pictures, each below its label where it has one, on white."""
+    font = ImageFont.load_default(size=12)
+    header = GAP + font.getbbox("Ag")[3] if any(label for label, _ in rows) else 0
+    heights = [GAP + round(header) + max(p.height for p in pictures) for _, pictures in rows]
+    width = GAP + max(sum(p.width + GAP for p in pictures) for _, pictures in rows)
+    canvas = Image.new("RGB", (width, sum(heights) + GAP), "white")
+    draw, top = ImageDraw.Draw(canvas), 0
+    for height, (label, pictures) in zip(heights, rows, strict=True):
+        draw.text((GAP, top), label, fill="black", font=font)
+        left = GAP
+        for picture in pictures:
+            canvas.paste(picture, (left, top + GAP + round(header)))
+            left += picture.width + GAP
+        top += height
+    return canvas

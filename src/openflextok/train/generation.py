@@ -108,6 +108,7 @@ class GeneratorObjective(Objective):
         self.generator = Generator(with_classes(config, tokens.classes)).to(device)
         feed.conditioner = self.generator.conditioner
         self.facts = {"tokenizer": tokens.fingerprint, "rows": str(len(tokens))}
+        self.shown = self._first_conditions(recipe.train.preview_images)
         self.phases = [Phase("generator", GeneratorStep(self.generator, recipe.condition_dropout))]
 
     def export(self, folder: Path | None, training: str) -> None:
@@ -118,16 +119,22 @@ class GeneratorObjective(Objective):
 
     @torch.inference_mode()
     def preview(self) -> Image.Image:
-        """Conditions of the first examples: the example itself, then samples decoded from growing prefixes."""
+        """Held-out examples, then samples of the same conditions from growing prefixes."""
         self.generator.eval()
-        tokens, count = self.feed.heldout or self.feed.tokens, self.recipe.train.preview_images
-        step = max(1, len(tokens) // count)
-        rows = list(range(0, len(tokens), step))[:count]
-        words = tokens.label if self.generator.conditioner.kind == "labels" else tokens.caption
-        given = {self.generator.conditioner.kind: [words(row) for row in rows]}
-        tokenizer = checkpoint.load(tokens.tokenizer, device=self.generator.device)
-        ids_BN = self.generator.sample(**given)
-        columns = [("example", to_pil(tokenizer.decode(tokens.ids(rows), steps=10)))]
+        examples_BN, conditions = self.shown
+        tokenizer = checkpoint.load(self.generator.config.tokenizer, device=self.generator.device)
+        labels, captions = (conditions, None) if self.generator.conditioner.kind == "labels" else (None, conditions)
+        ids_BN = self.generator.sample(labels, captions)
+        columns = [("example", to_pil(tokenizer.decode(examples_BN, steps=10)))]
         for length in power_lengths(self.generator.num_tokens):
             columns.append((f"{length} tokens", to_pil(tokenizer.decode(ids_BN[:, :length], steps=10))))
         return picture_grid(columns)
+
+    def _first_conditions(self, count: int) -> tuple[Tensor, list[str | None]]:
+        """Ids and conditions of examples spread over the held-out tokens; refuses conditions that cannot be sampled."""
+        tokens = self.feed.heldout or self.feed.tokens
+        rows = list(range(0, len(tokens), max(1, len(tokens) // count)))[:count]
+        words = tokens.label if self.generator.conditioner.kind == "labels" else tokens.caption
+        conditions = [words(row) for row in rows]
+        self.generator.conditioner.prepare(conditions)
+        return tokens.ids(rows), conditions
