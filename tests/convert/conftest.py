@@ -1,6 +1,7 @@
 """Two images that any machine makes bit for bit the same, the goldens, and the networks in the cache."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from torch import Tensor
 
 from openflextok.convert.network_cache import network_path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "generators"))
+from small_generators import encoder_folder  # noqa: F401
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -51,7 +51,7 @@ def test_sampling_with_and_without_cache_gives_the_same_ids(
     for options in ({"temperature": 0.0}, {"guidance": 2.0}, {"guidance": [1, 2, 3, 4, 5, 6, 7, 8], "top_k": 7}):
         cached = made.sample(**wanted(made), **options)
         assert torch.equal(cached, made.sample(**wanted(made), cache=False, **options))
-        assert cached.shape == (3, 8) and 0 <= cached.min() and cached.max() < 60
+        assert cached.shape == (3, 8) and cached.min() >= 0 and cached.max() < 60
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,7 +136,9 @@ def test_a_stream_gives_every_prefix_of_the_sample() -> None:
     parts = list(made.stream(["apple", "cherry"], length=5))
     assert [part.shape for part in parts] == [(2, n) for n in range(1, 6)]
     assert all(torch.equal(part, parts[-1][:, : part.shape[1]]) for part in parts)
-    assert torch.equal(parts[-1], made.sample(["apple", "cherry"])[:, :5])  # a shorter sample is a prefix of a longer one
+    assert torch.equal(
+        parts[-1], made.sample(["apple", "cherry"])[:, :5]
+    )  # a shorter sample is a prefix of a longer one
 
 
 def test_bf16_samples_are_ids() -> None:
