@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from openflextok.checkpoint import load
+from openflextok.config import UniformConfig
 from openflextok.data.sources import FolderSource
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
+from openflextok.storage import CheckpointError
 from openflextok.train.build import build_objective
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer, TrainingDiverged
@@ -122,3 +126,25 @@ def test_preview_is_a_picture_of_originals_and_prefixes(pictures: Path, tmp_path
     made.run()
     with Image.open(tmp_path / "run/previews/step-00000002.png") as picture:
         assert picture.width > 7 * 32 and picture.height > 32  # original, space, 1, 2, 4, 8, 16
+
+
+def test_a_checkpoint_goes_on_with_a_frozen_encoder(pictures: Path, tmp_path: Path) -> None:
+    """Training starts from its weights; tokens stay the same, the decoder learns; another start is another run."""
+    start = tmp_path / "start"
+    trainer(pictures, tmp_path / "first").run()
+    shutil.copytree(tmp_path / "first" / "model", start)
+    before = load(start)
+    settings = (f"start_from={start}", "frozen=[encoder]", "tokenizer.decoder.timesteps={type: Uniform}")
+    made = trainer(pictures, tmp_path / "second", *settings)
+    for name, weight in made.objective.tokenizer.state_dict().items():
+        assert torch.equal(weight, before.state_dict()[name])
+    made.run()
+    after = load(tmp_path / "second" / "model")
+    assert after.fingerprint() == before.fingerprint()
+    changed = {n.split(".")[0] for n, w in after.state_dict().items() if not torch.equal(w, before.state_dict()[n])}
+    assert changed == {"decoder"}
+    assert after.config.decoder.timesteps == UniformConfig()
+    shutil.rmtree(start)
+    shutil.copytree(tmp_path / "second" / "model", start)
+    with pytest.raises(CheckpointError, match=r"different: facts\.start"):
+        trainer(pictures, tmp_path / "second", *settings).run()

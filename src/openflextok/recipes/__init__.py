@@ -7,7 +7,15 @@ from collections.abc import Callable
 from openflextok.config import nearest
 from openflextok.recipes.autoencoders import kl_f8, kl_f8_mini
 from openflextok.recipes.flextok import d12_d12, d18_d18, d18_d28, one_gpu
-from openflextok.recipes.generators import gpt_d10, gpt_d30, gpt_mini_captions, gpt_mini_labels
+from openflextok.recipes.generators import (
+    gpt_d10,
+    gpt_d18,
+    gpt_d30,
+    gpt_mini_captions,
+    gpt_mini_labels,
+    gpt_text_d12,
+    gpt_text_d36,
+)
 from openflextok.recipes.mini import flextok_mini
 from openflextok.recipes.toy import toy
 from openflextok.train.settings import Recipe
@@ -24,7 +32,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "gpt-mini-labels": gpt_mini_labels,
     "gpt-mini-captions": gpt_mini_captions,
     "gpt-d10": gpt_d10,
+    "gpt-d18": gpt_d18,
     "gpt-d30": gpt_d30,
+    "gpt-text-d12": gpt_text_d12,
+    "gpt-text-d36": gpt_text_d36,
 }
 
 

@@ -9,6 +9,7 @@ from openflextok.config import (
     GeneratorConfig,
     GPTConfig,
     LabelPrefixConfig,
+    TextCrossConfig,
     TextPrefixConfig,
 )
 from openflextok.train.settings import GeneratorRecipe, OptimConfig, TrainConfig
@@ -31,24 +32,25 @@ def gpt(
     return GeneratorConfig(network, conditioner or LabelPrefixConfig(), guidance=guidance)
 
 
-def _paper(name: str, depth: int) -> GeneratorRecipe:
+def _paper(
+    name: str, depth: int, conditioner: ConditionerConfig | None = None, guidance: float = 1.5
+) -> GeneratorRecipe:
     optim = OptimConfig(learning_rate=1.2e-3, base_width=640, betas=(0.9, 0.95), warmup_steps=37_500)
     train = TrainConfig(
         steps=375_000,
         batch_size=1024,
         micro_batch_size=64,
         parallel="fsdp",
-        gradient_checkpointing=False,
         optim=optim,
         save_every=1000,
         preview_every=5000,
         log_every=50,
     )
-    return GeneratorRecipe(name, gpt(depth), train)
+    return GeneratorRecipe(name, gpt(depth, conditioner, guidance=guidance), train)
 
 
 def gpt_d10() -> GeneratorRecipe:
-    """The paper's smallest class-conditional GPT: 49 M parameters beside the vocabulary (arXiv 2502.13967).
+    """The paper's smallest GPT of classes: 49 M parameters beside the vocabulary (arXiv 2502.13967).
 
     openflextok train gpt-d10 --data TOKENS --out runs/gpt (under torchrun, one process per GPU)
     Cost: the paper's length of 300 epochs of ImageNet; not run by us. Expected: not measured by us.
@@ -56,8 +58,17 @@ def gpt_d10() -> GeneratorRecipe:
     return _paper("gpt-d10", 10)
 
 
+def gpt_d18() -> GeneratorRecipe:
+    """A middle size of the paper's GPT of classes: 287 M parameters beside the vocabulary (arXiv 2502.13967).
+
+    openflextok train gpt-d18 --data TOKENS --out runs/gpt (under torchrun, one process per GPU)
+    Cost: the paper's length of 300 epochs of ImageNet; not run by us. Expected: not measured by us.
+    """
+    return _paper("gpt-d18", 18)
+
+
 def gpt_d30() -> GeneratorRecipe:
-    """The paper's largest class-conditional GPT: 1.33 B parameters beside the vocabulary (arXiv 2502.13967).
+    """The paper's largest GPT of classes: 1.33 B parameters beside the vocabulary (arXiv 2502.13967).
 
     openflextok train gpt-d30 --data TOKENS --out runs/gpt (under torchrun, one process per GPU)
     Cost: the paper's length of 300 epochs of ImageNet; not run by us. Expected: not measured by us.
@@ -65,8 +76,26 @@ def gpt_d30() -> GeneratorRecipe:
     return _paper("gpt-d30", 30)
 
 
+def gpt_text_d12() -> GeneratorRecipe:
+    """The paper's smallest GPT of captions, with cross-attention to FLAN-T5-XL: 113 M parameters beside the vocabulary.
+
+    openflextok train gpt-text-d12 --data TOKENS --out runs/gpt (under torchrun, one process per GPU)
+    Cost: not run by us. Expected: not measured by us.
+    """
+    return _paper("gpt-text-d12", 12, TextCrossConfig(), guidance=3.0)
+
+
+def gpt_text_d36() -> GeneratorRecipe:
+    """The paper's largest GPT of captions, with cross-attention to FLAN-T5-XL: 3.06 B parameters beside the vocabulary.
+
+    openflextok train gpt-text-d36 --data TOKENS --out runs/gpt (under torchrun, one process per GPU)
+    Cost: not run by us. Expected: not measured by us.
+    """
+    return _paper("gpt-text-d36", 36, TextCrossConfig(), guidance=3.0)
+
+
 def _mini(name: str, conditioner: ConditionerConfig, guidance: float) -> GeneratorRecipe:
-    network = replace(gpt(6, conditioner, num_tokens=64, digits=FSQ_HALVES, guidance=guidance))
+    network = gpt(6, conditioner, num_tokens=64, digits=FSQ_HALVES, guidance=guidance)
     network = replace(network, gpt=replace(network.gpt, width=256))
     optim = OptimConfig(learning_rate=2e-3, base_width=256, betas=(0.9, 0.95), weight_decay=0.1, warmup_steps=100)
     train = TrainConfig(

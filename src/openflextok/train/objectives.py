@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from openflextok import checkpoint
+from openflextok import catalog, checkpoint
 from openflextok.convert.diffusers_vae import load_autoencoder
 from openflextok.evaluate.metrics import code_usage
+from openflextok.storage import fill
 from openflextok.tokenizer import Tokenizer, weights_digest
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.parallel import whole_state
@@ -81,7 +82,15 @@ class TokenizerStep(nn.Module):
 
 
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
-    """Fresh weights over the recipe's latent space; an autoencoder's own folder decides its shape and scaling."""
+    """The recipe's tokenizer with fresh weights, or those of the checkpoint that it starts from.
+
+    The latent space is that of the checkpoint; else an autoencoder's own folder decides its shape and scaling.
+    """
+    if recipe.start_from:
+        stored = checkpoint.open_checkpoint(catalog.find(recipe.start_from))
+        tokenizer = Tokenizer(replace(recipe.tokenizer, space=stored.config.space))
+        fill(tokenizer, stored.weights, torch.float32)
+        return tokenizer
     if not recipe.space_weights:
         return Tokenizer(recipe.tokenizer)
     space = load_autoencoder(recipe.space_weights)
@@ -99,6 +108,10 @@ class TokenizerObjective(Objective):
         self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
         self.facts = {"space": weights_digest(self.tokenizer.space)}
+        if recipe.start_from:
+            self.facts |= {"start": weights_digest(self.tokenizer)}
+        for name in recipe.frozen:
+            getattr(self.tokenizer, name).requires_grad_(False)
         self.phases = [Phase("tokenizer", TokenizerStep(self.tokenizer, repa))]
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore

@@ -123,13 +123,19 @@ class TokenizerRecipe:
     space_weights: str = ""
     """Weights of the latent space: a folder in diffusers' layout, a Hub id, or empty for a space without weights."""
     repa: RepaConfig | None = None
+    start_from: str = ""
+    """A checkpoint whose weights training starts with: a built-in name, a folder or a Hub id; its space is taken too."""
+    frozen: tuple[Literal["encoder", "decoder"], ...] = ()
+    """Parts that stay as they are; with a frozen encoder, tokens and fingerprint do too."""
 
     def __post_init__(self) -> None:
+        if len(set(self.frozen)) == 2:
+            raise ConfigError("frozen names both encoder and decoder: nothing would be left to train")
         if self.data.image_size != self.tokenizer.image_size:
             raise ConfigError(
                 f"data.image_size {self.data.image_size} != tokenizer.image_size {self.tokenizer.image_size}"
             )
-        if isinstance(self.tokenizer.space, AutoencoderKLConfig) and not self.space_weights:
+        if isinstance(self.tokenizer.space, AutoencoderKLConfig) and not (self.space_weights or self.start_from):
             raise ConfigError("the latent space is an autoencoder: set space_weights to its folder or Hub id")
 
 

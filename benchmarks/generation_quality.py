@@ -1,0 +1,146 @@
+"""Evidence for a class-conditional generator on held-out tokens and images.
+
+python benchmarks/generation_quality.py GENERATOR --train TOKENS --heldout TOKENS --images SOURCE --train-images SOURCE
+writes results/generation.json: bits per token; MobileNet Frechet distance to held-out images of samples and of ids
+drawn without a model; accuracy of a linear probe, trained on real images, by length.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from common import write
+from torch import Tensor
+
+import openflextok as oft
+from openflextok.convert.mobilenet import load_mobilenet
+from openflextok.data.sources import open_source
+from openflextok.evaluate import baselines
+from openflextok.evaluate.frechet import frechet_distance
+from openflextok.lengths import power_lengths
+from openflextok.pixels import center_crop, to_float, to_uint8_tensor
+from openflextok.token_sets.reader import open_token_set
+
+BATCH = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("generator")
+    for name in ("--train", "--heldout", "--images", "--train-images"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.5])
+    parser.add_argument("--steps", default="fast")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "generation.json")
+    options = parser.parse_args()
+    generator = oft.load_generator(options.generator)
+    tokenizer = oft.load(generator.config.tokenizer)
+    generator.check_tokenizer(tokenizer)
+    train, heldout = open_token_set(options.train), open_token_set(options.heldout)
+    train_ids, ids = train.ids(range(len(train))), heldout.ids(range(len(heldout)))
+    labels = [heldout.label(row) for row in range(len(heldout))]
+    rows: list[dict[str, object]] = []
+
+    def note(**values: object) -> None:
+        print(values, flush=True)
+        rows.append(values)
+
+    size = generator.config.gpt.codebook_size
+    others = labels[1:] + labels[:1]
+    for name, bits in {
+        "uniform": baselines.uniform_bits(size),
+        "unigram": baselines.unigram_bits(train_ids, ids, size),
+        "unigram by position": baselines.position_unigram_bits(train_ids, ids, size),
+        "generator, no class": bits_per_token(generator, ids, [None] * len(ids)),
+        "generator, class of another image": bits_per_token(generator, ids, others),
+        "generator, class": bits_per_token(generator, ids, labels),
+    }.items():
+        note(what="bits per held-out token", by=name, bits=bits, n=len(ids))
+
+    network = load_mobilenet()
+
+    def features(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return torch.cat([network(part) for part in images.split(BATCH)])
+
+    def decoded(tokens: Tensor) -> Tensor:
+        seeds = list(range(len(tokens)))
+        parts = zip(tokens.split(BATCH), [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)], strict=True)
+        return torch.cat([tokenizer.decode(part, steps=options.steps, seed=seed) for part, seed in parts])
+
+    real, real_labels = crops(options.images, tokenizer.image_size)
+    real_features = features(real)
+    train_real, train_labels = crops(options.train_images, tokenizer.image_size)
+    probe = Probe(features(train_real), train_labels)
+    note(what="probe accuracy", of="held-out images", length=None, **probe.accuracy(real_features, real_labels))
+
+    samples = {f"generator, guidance {g}": generator.sample(labels, guidance=g) for g in options.guidance}
+    arms = {
+        "held-out tokens": ids,
+        **samples,
+        "the class's ids, shuffled between images": baselines.class_shuffled_ids(
+            train_ids, [train.label(row) for row in range(len(train))], labels, seed=0
+        ),
+        "unigram ids": baselines.unigram_ids(train_ids, len(ids), seed=0),
+        "uniform ids": baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0),
+    }
+    for name, tokens in arms.items():
+        distance = frechet_distance(features(decoded(tokens)), real_features)
+        note(what="MobileNet Frechet distance to held-out images", of=name, distance=distance, n=len(tokens))
+    for name, tokens in {"held-out tokens": ids, **samples}.items():
+        for length in power_lengths(generator.num_tokens):
+            found = probe.accuracy(features(decoded(tokens[:, :length])), labels)
+            note(what="probe accuracy", of=name, length=length, **found)
+    write(options.out, "generation", rows)
+
+
+def bits_per_token(generator: oft.Generator, ids: Tensor, labels: Sequence[str | None]) -> float:
+    parts = [generator.score(ids[i : i + BATCH], labels[i : i + BATCH]) for i in range(0, len(ids), BATCH)]
+    return -(torch.cat(parts).mean() / torch.log(torch.tensor(2.0))).item()
+
+
+def crops(spec: str, size: tuple[int, int]) -> tuple[Tensor, list[str | None]]:
+    """Centre crops (B, 3, H, W) in [-1, 1] and labels of a source."""
+    examples = [source.read(i) for source in [open_source(spec)] for i in range(len(source))]
+    return to_float(torch.stack([to_uint8_tensor(center_crop(e.image, size)) for e in examples])), [
+        e.label for e in examples
+    ]
+
+
+class Probe:
+    """A linear classifier on frozen features, trained on real images."""
+
+    def __init__(self, features_ND: Tensor, labels: Sequence[str | None]) -> None:
+        self.classes = sorted({label for label in labels if label is not None})
+        target_N = torch.tensor([self.classes.index(label) for label in labels])
+        self.mean_D, self.std_D = features_ND.mean(0), features_ND.std(0) + 1e-6
+        x_ND = self._normal(features_ND)
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(x_ND.shape[1], len(self.classes))
+        optimizer = torch.optim.AdamW(self.layer.parameters(), lr=3e-3, weight_decay=0.5)
+        for _ in range(300):
+            loss = F.cross_entropy(self.layer(x_ND), target_N)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    def _normal(self, features_ND: Tensor) -> Tensor:
+        return (features_ND - self.mean_D) / self.std_D
+
+    @torch.inference_mode()
+    def accuracy(self, features_ND: Tensor, labels: Sequence[str | None]) -> dict[str, float]:
+        ranked = self.layer(self._normal(features_ND)).argsort(dim=1, descending=True)
+        hits = ranked == torch.tensor([self.classes.index(label) for label in labels])[:, None]
+        return {
+            "top1": hits[:, 0].float().mean().item(),
+            "top5": hits[:, :5].any(1).float().mean().item(),
+            "n": len(hits),
+        }
+
+
+if __name__ == "__main__":
+    main()
