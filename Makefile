@@ -11,8 +11,10 @@ export HF_HUB_OFFLINE ?= 1
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/core.done  ## rebuild four bundled photos from 1, 2, 4, ... tokens: writes demo.png
+demo: $(VENV)/core.done  ## rebuild four photos from 1, 2, 4, ... tokens, and make new ones: demo.png, generated.png
 	$(BIN)/openflextok demo --out demo.png
+	$(BIN)/openflextok generate --label Banana --label Royal-Gala --label Aubergine --label Lime \
+		--count 1 --preview --steps 20 --out generated.png
 
 test: lint type $(VENV)/dev.done  ## lint, types, layers and all tests
 	$(BIN)/python -m pytest
@@ -30,7 +32,7 @@ docs: $(VENV)/docs.done  ## build the documentation into site/; broken links fai
 	$(BIN)/zensical build --strict
 
 clean:  ## remove the environment and build outputs
-	rm -rf $(VENV) site demo.png
+	rm -rf $(VENV) site demo.png generated.png
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

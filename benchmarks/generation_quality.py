@@ -1,13 +1,15 @@
-"""Evidence for a class-conditional generator on held-out tokens and images.
+"""Evidence for a generator on held-out tokens and images.
 
-python benchmarks/generation_quality.py GENERATOR --train TOKENS --heldout TOKENS --images SOURCE --train-images SOURCE
-writes results/generation.json: bits per token; MobileNet Frechet distance to held-out images of samples and of ids
-drawn without a model; accuracy of a linear probe, trained on real images, by length.
+python benchmarks/generation_quality.py GENERATOR --train TOKENS --heldout TOKENS --images SOURCE [--train-images SOURCE]
+writes results/generation.json: bits per token with the right, another and no condition; MobileNet Frechet distance to
+held-out images of samples and of ids drawn without a model; for labels, with --train-images, the accuracy of a linear
+probe trained on real images, by length. Decoder noise is seeded by the image's number in every arm.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +33,9 @@ BATCH = 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("generator")
-    for name in ("--train", "--heldout", "--images", "--train-images"):
+    for name in ("--train", "--heldout", "--images"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--train-images")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.5])
     parser.add_argument("--steps", default="fast")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "generation.json")
@@ -42,7 +45,9 @@ def main() -> None:
     generator.check_tokenizer(tokenizer)
     train, heldout = open_token_set(options.train), open_token_set(options.heldout)
     train_ids, ids = train.ids(range(len(train))), heldout.ids(range(len(heldout)))
-    labels = [heldout.label(row) for row in range(len(heldout))]
+    kind = generator.conditioner.kind
+    words = [(heldout.label if kind == "labels" else heldout.caption)(row) for row in range(len(heldout))]
+    others = [next(w for w in words[i + 1 :] + words[:i] if w != word) for i, word in enumerate(words)]
     rows: list[dict[str, object]] = []
 
     def note(**values: object) -> None:
@@ -50,16 +55,18 @@ def main() -> None:
         rows.append(values)
 
     size = generator.config.gpt.codebook_size
-    others = labels[1:] + labels[:1]
-    for name, bits in {
+    own_B, other_B, none_B = (bits(generator, ids, given) for given in (words, others, [None] * len(ids)))
+    for name, found in {
         "uniform": baselines.uniform_bits(size),
         "unigram": baselines.unigram_bits(train_ids, ids, size),
         "unigram by position": baselines.position_unigram_bits(train_ids, ids, size),
-        "generator, no class": bits_per_token(generator, ids, [None] * len(ids)),
-        "generator, class of another image": bits_per_token(generator, ids, others),
-        "generator, class": bits_per_token(generator, ids, labels),
+        "generator, no condition": none_B.mean().item(),
+        "generator, condition of another image": other_B.mean().item(),
+        "generator, its condition": own_B.mean().item(),
     }.items():
-        note(what="bits per held-out token", by=name, bits=bits, n=len(ids))
+        note(what="bits per held-out token", by=name, bits=found, n=len(ids))
+    share = (own_B.mean(1) < other_B.mean(1)).float().mean().item()
+    note(what="share of images likelier under their own condition than under another's", share=share, n=len(ids))
 
     network = load_mobilenet()
 
@@ -74,33 +81,36 @@ def main() -> None:
 
     real, real_labels = crops(options.images, tokenizer.image_size)
     real_features = features(real)
-    train_real, train_labels = crops(options.train_images, tokenizer.image_size)
-    probe = Probe(features(train_real), train_labels)
-    note(what="probe accuracy", of="held-out images", length=None, **probe.accuracy(real_features, real_labels))
-
-    samples = {f"generator, guidance {g}": generator.sample(labels, guidance=g) for g in options.guidance}
+    samples = {f"generator, guidance {g}": generator.sample(**{kind: words}, guidance=g) for g in options.guidance}
     arms = {
         "held-out tokens": ids,
         **samples,
-        "the class's ids, shuffled between images": baselines.class_shuffled_ids(
-            train_ids, [train.label(row) for row in range(len(train))], labels, seed=0
-        ),
         "unigram ids": baselines.unigram_ids(train_ids, len(ids), seed=0),
         "uniform ids": baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0),
     }
+    if kind == "labels":
+        labels = [train.label(row) for row in range(len(train))]
+        shuffled = baselines.class_shuffled_ids(train_ids, labels, words, seed=0)
+        arms["the class's ids, shuffled between images"] = shuffled
     for name, tokens in arms.items():
         distance = frechet_distance(features(decoded(tokens)), real_features)
         note(what="MobileNet Frechet distance to held-out images", of=name, distance=distance, n=len(tokens))
-    for name, tokens in {"held-out tokens": ids, **samples}.items():
-        for length in power_lengths(generator.num_tokens):
-            found = probe.accuracy(features(decoded(tokens[:, :length])), labels)
-            note(what="probe accuracy", of=name, length=length, **found)
+    if options.train_images:
+        train_real, train_labels = crops(options.train_images, tokenizer.image_size)
+        probe = Probe(features(train_real), train_labels)
+        note(what="probe accuracy", of="held-out images", **probe.accuracy(real_features, real_labels))
+        for name, tokens in {"held-out tokens": ids, **samples}.items():
+            for length in power_lengths(generator.num_tokens):
+                found = probe.accuracy(features(decoded(tokens[:, :length])), words)
+                note(what="probe accuracy", of=name, length=length, **found)
     write(options.out, "generation", rows)
 
 
-def bits_per_token(generator: oft.Generator, ids: Tensor, labels: Sequence[str | None]) -> float:
-    parts = [generator.score(ids[i : i + BATCH], labels[i : i + BATCH]) for i in range(0, len(ids), BATCH)]
-    return -(torch.cat(parts).mean() / torch.log(torch.tensor(2.0))).item()
+def bits(generator: oft.Generator, ids: Tensor, words: Sequence[str | None]) -> Tensor:
+    """Bits of each token (B, N) under a condition."""
+    kind = generator.conditioner.kind
+    parts = [generator.score(ids[i : i + BATCH], **{kind: words[i : i + BATCH]}) for i in range(0, len(ids), BATCH)]
+    return -torch.cat(parts) / math.log(2)
 
 
 def crops(spec: str, size: tuple[int, int]) -> tuple[Tensor, list[str | None]]:

@@ -168,11 +168,13 @@ def _previews(
     from rich.progress import track
 
     from openflextok.cli.common import label_of
-    from openflextok.evaluate.pictures import picture_grid
+    from openflextok.evaluate.pictures import picture_grid, text_tile
     from openflextok.files import atomic_file
     from openflextok.lengths import power_lengths
 
     shown, columns = power_lengths(length), []
+    if any(names):
+        columns.append(("", [text_tile(name, (96, 32)) for name in names for _ in range(count)]))
     for ids in track(stream, description="generating", total=length, transient=True):
         if ids.shape[1] in shown:
             columns.append((label_of(tokenizer, ids.shape[1]), _decode(tokenizer, ids, steps, seed)))

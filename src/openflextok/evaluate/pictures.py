@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -28,6 +29,15 @@ def picture_grid(columns: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.
             top += height + GAP
         left += width
     return canvas
+
+
+def text_tile(text: str, size: tuple[int, int]) -> Image.Image:
+    """A white tile (width, height) with a few words in its middle, broken into lines."""
+    tile = Image.new("RGB", size, "white")
+    lines = textwrap.wrap(text, max(1, size[0] // 8))
+    font, middle = ImageFont.load_default(size=12), (size[0] / 2, size[1] / 2)
+    ImageDraw.Draw(tile).multiline_text(middle, "\n".join(lines), fill="black", font=font, anchor="mm", align="center")
+    return tile
 
 
 def picture_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]]) -> Image.Image:
