@@ -13,8 +13,9 @@ from token_set_helpers import BROKEN, PICTURES, tiny
 import openflextok as oft
 from openflextok.data.sources import open_source
 from openflextok.data.transforms import random_crop
+from openflextok.token_sets.finish import finish
 from openflextok.token_sets.format import read_shard, write_shard
-from openflextok.token_sets.job import Job, finish, make_shard, missing, start
+from openflextok.token_sets.job import Job, make_shard, missing, start
 from openflextok.token_sets.plan import make_plan
 from openflextok.token_sets.reader import open_token_set, read_manifest
 

@@ -72,8 +72,9 @@ def tokenize(
     from openflextok.cli.progress import ImagesBar
     from openflextok.cli.tokens import tokenizer_name
     from openflextok.data.sources import open_source
+    from openflextok.token_sets.finish import finish
     from openflextok.token_sets.format import MANIFEST
-    from openflextok.token_sets.job import Job, finish, make_shard, missing, start
+    from openflextok.token_sets.job import Job, make_shard, missing, start
     from openflextok.token_sets.plan import make_plan
     from openflextok.token_sets.ray_engine import run_on_ray
 

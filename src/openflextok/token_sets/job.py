@@ -1,4 +1,4 @@
-"""Making a set of tokens: any process makes any missing shard, and the one that finds all of them finishes the set.
+"""Making a set of tokens: any process makes any missing shard; the one that finds all of them finishes the set.
 
     job.json -> [pictures of shard i -> crops -> batches -> ids] -> shard-i.safetensors -> ... -> spot check, manifest
 
@@ -26,19 +26,8 @@ from openflextok.data.sources import open_source
 from openflextok.data.transforms import center_crop, random_crop
 from openflextok.files import write_atomic
 from openflextok.pixels import ImageError
-from openflextok.token_sets.format import (
-    LOCK,
-    MANIFEST,
-    Manifest,
-    Shard,
-    Unreadable,
-    read_shard,
-    shard_path,
-    summarise,
-    write_shard,
-)
+from openflextok.token_sets.format import LOCK, Shard, Unreadable, read_shard, shard_path, write_shard
 from openflextok.token_sets.plan import JOB, Plan, differences, from_json, to_json
-from openflextok.token_sets.spot_check import spot_check
 from openflextok.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -172,37 +161,3 @@ def ahead(pool: ThreadPoolExecutor, work: Callable[[In], Out], items: Iterable[I
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
-
-
-def finish(job: Job) -> Manifest | None:
-    """Spot check, checksums and manifest; None while there are shards missing, which other processes make.
-
-    Raises ValueError when a shard is damaged, or no picture could be read.
-    """
-    folder, plan = job.folder, job.plan
-    if missing(folder, plan):
-        return None
-    with FileLock(folder / LOCK):
-        if (folder / MANIFEST).is_file():
-            return from_json(Manifest, folder / MANIFEST)
-        for leftover in folder.glob(".*.tmp-*"):  # of processes that were killed: no one writes any more
-            leftover.unlink(missing_ok=True)
-        with ThreadPoolExecutor(job.threads) as pool:
-            summaries = list(pool.map(lambda number: summarise(folder, plan, number), range(plan.shards)))
-        rows = sum(summary.entry.images for summary in summaries) * plan.crops
-        unreadable = tuple(found for summary in summaries for found in summary.unreadable)
-        if not rows:
-            raise ValueError(f"none of {plan.images} images could be read; the first: {unreadable[0].reason}")
-        checked = spot_check(job, [summary.entry.images * plan.crops for summary in summaries])
-        manifest = Manifest(
-            plan,
-            rows,
-            tuple(sorted(frozenset[str]().union(*(summary.labels for summary in summaries)))),
-            sum(summary.captioned for summary in summaries),
-            tuple(summary.entry for summary in summaries),
-            unreadable,
-            checked.rows,
-            checked.differences,
-        )
-        write_atomic(folder / MANIFEST, to_json(manifest))
-        return manifest

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from openflextok.token_sets.finish import finish
 from openflextok.token_sets.format import Manifest
-from openflextok.token_sets.job import Job, finish, make_shard, reopen
+from openflextok.token_sets.job import Job, make_shard, reopen
 
 
 class ShardMaker:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +13,7 @@ from openflextok.evaluate.pictures import picture_grid
 from openflextok.files import atomic_file
 from openflextok.pixels import ImageError, to_pil
 from openflextok.token_sets.format import PICTURE, Shard, read_shard, shard_path
-
-if TYPE_CHECKING:
-    from openflextok.token_sets.job import Job
+from openflextok.token_sets.job import Job
 
 ROWS = 4
 STEPS = "fast"
