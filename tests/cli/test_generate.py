@@ -1,8 +1,8 @@
 """`openflextok generate` as a user meets it, with the embedded generator and with wrong inputs."""
 
+import contextlib
 import dataclasses
-import os
-import subprocess
+import io
 import sys
 from pathlib import Path
 
@@ -10,19 +10,28 @@ import pytest
 from PIL import Image
 
 import openflextok as oft
+from openflextok.cli.main import main
 from openflextok.generators.generator import Generator
 
 FAST = ("--steps", 2)
 
 
 def openflextok(*arguments: object, code: int = 0) -> str:
-    """Run the command; returns stdout and stderr together."""
-    done = subprocess.run(
-        [sys.executable, "-m", "openflextok", *map(str, arguments)],
-        capture_output=True, text=True, timeout=200, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
-    )  # fmt: skip
-    text = done.stdout + done.stderr
-    assert done.returncode == code, text
+    """Run the command in this process; returns stdout and stderr together."""
+    printed, found = io.StringIO(), 0
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["openflextok", *map(str, arguments)])
+        patch.setenv("COLUMNS", "200")
+        try:
+            main()
+        except SystemExit as end:
+            found = end.code or 0
+    text = printed.getvalue()
+    assert found == code, text
     assert "Traceback" not in text
     return text
 

@@ -33,7 +33,7 @@ def main() -> None:
 
     keep_freed_memory()
     try:
-        app()
+        app(sys.argv[1:])
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         import os
 
