@@ -116,3 +116,17 @@ def test_a_step_at_the_papers_smallest_size() -> None:
     assert metrics["bits_per_token"].item() == pytest.approx(16, abs=0.5)  # log2(65,536) at the start
     gradients = [p.grad for p in objective.phases[0].module.parameters()]
     assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
+
+
+def test_only_conditions_that_can_be_sampled_are_shown() -> None:
+    made = recipe("gpt-mini-labels")
+    made = dataclasses.replace(made, train=dataclasses.replace(made.train, preview_images=4))
+    heldout = RandomTokens(64)
+    heldout.label = lambda row: ("odd", "unheard of", None)[row % 3]  # pyright: ignore
+    objective = build_objective(made, TokenFeed(RandomTokens(64), heldout))  # pyright: ignore
+    ids, conditions = objective.shown
+    assert set(conditions) <= {"odd", None} and "odd" in conditions
+    assert len(ids) == len(conditions) > 0
+    heldout.label = lambda row: "unheard of"  # pyright: ignore
+    with pytest.raises(ValueError, match="no held-out example has a condition that training knows: unknown label"):
+        build_objective(made, TokenFeed(RandomTokens(64), heldout))  # pyright: ignore

@@ -56,7 +56,7 @@ class TextPrefixConfig:
     encoder: str = "minilm"
     """"minilm", a folder in transformers' layout, or a Hub id."""
     encoder_width: int = 384
-    length: int = 16
+    length: int = 24
     """Text tokens; shorter captions are filled up, longer ones cut in training and refused elsewhere."""
 
 

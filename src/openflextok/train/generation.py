@@ -5,6 +5,7 @@ Shape suffixes: B batch, N tokens, T rows of a prepared condition.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from openflextok.train.objectives import Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import GeneratorRecipe, TokenDataConfig
 from openflextok.types import Draws
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,17 @@ class GeneratorObjective(Objective):
         return picture_grid(columns)
 
     def _first_conditions(self, count: int) -> tuple[Tensor, list[str | None]]:
-        """Ids and conditions of examples spread over the held-out tokens; refuses conditions that cannot be sampled."""
+        """Ids and conditions of examples spread over the held-out tokens, without those that cannot be sampled."""
         tokens = self.feed.heldout or self.feed.tokens
-        rows = list(range(0, len(tokens), max(1, len(tokens) // count)))[:count]
         words = tokens.label if self.generator.conditioner.kind == "labels" else tokens.caption
-        conditions = [words(row) for row in rows]
-        self.generator.conditioner.prepare(conditions)
-        return tokens.ids(rows), conditions
+        rows, refused = [], ""
+        for row in range(0, len(tokens), max(1, len(tokens) // count)):
+            try:
+                self.generator.conditioner.prepare([words(row)])
+                rows.append(row)
+            except ValueError as error:
+                refused = str(error)
+                logger.warning("not shown: %s", error)
+        if not rows:
+            raise ConfigError(f"no held-out example has a condition that training knows: {refused}")
+        return tokens.ids(rows[:count]), [words(row) for row in rows[:count]]
