@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import openflextok as oft
 from openflextok.cli.main import main
+from openflextok.fetch import cache_folder
 from openflextok.generators.generator import Generator
 
 FAST = ("--steps", 2)
@@ -107,3 +109,22 @@ def test_another_tokenizer_is_refused(tmp_path: Path, generator: Generator) -> N
         "generate", "--generator", tmp_path / "other", "--label", "Lime", "-o", tmp_path / "x.png", code=2
     )
     assert "0123456789abcdef" in text and oft.load("flextok-mini").fingerprint() in text
+
+
+@pytest.mark.skipif(
+    not (cache_folder() / "networks" / "minilm").is_dir(),
+    reason="needs MiniLM in the cache: run `openflextok generate --caption 'a bus'` once",
+)
+def test_captions(tmp_path: Path) -> None:
+    """The embedded generator of captions: the words change the tokens, and the seed too."""
+    out = tmp_path / "made.png"
+    text = openflextok(
+        "generate", "--caption", "a red apple", "--caption", "bird", "-n", 1, "--length", 2, *FAST, "-o", out
+    )
+    assert "2 images of 2 tokens" in text and out.is_file()
+    made = oft.load_generator("gpt-mini-captions")
+    ids = made.sample(captions=["a red apple", "bird", "a red apple"], seed=[0, 0, 1])
+    assert not torch.equal(ids[0], ids[1]) and not torch.equal(ids[0], ids[2])
+    long = openflextok("generate", "--caption", "red " * 2500, "-o", out, code=2)
+    assert "has 2502 text tokens: this generator reads 24; shorten it" in " ".join(long.split())
+    assert "a caption is empty" in openflextok("generate", "--caption", "", "-o", out, code=2)
