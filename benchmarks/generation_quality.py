@@ -53,6 +53,7 @@ def main() -> None:
     def note(**values: object) -> None:
         print(values, flush=True)
         rows.append(values)
+        write(options.out, "generation", rows)  # what is measured stays, whatever happens later
 
     size = generator.config.gpt.codebook_size
     own_B, other_B, none_B = (bits(generator, ids, given) for given in (words, others, [None] * len(ids)))
@@ -103,7 +104,6 @@ def main() -> None:
             for length in power_lengths(generator.num_tokens):
                 found = probe.accuracy(features(decoded(tokens[:, :length])), words)
                 note(what="probe accuracy", of=name, length=length, **found)
-    write(options.out, "generation", rows)
 
 
 def bits(generator: oft.Generator, ids: Tensor, words: Sequence[str | None]) -> Tensor:
