@@ -44,9 +44,10 @@ def main() -> None:
     tokenizer = oft.load(generator.config.tokenizer)
     generator.check_tokenizer(tokenizer)
     train, heldout = open_token_set(options.train), open_token_set(options.heldout)
-    train_ids, ids = train.ids(range(len(train))), heldout.ids(range(len(heldout)))
     kind = generator.conditioner.kind
-    words = [(heldout.label if kind == "labels" else heldout.caption)(row) for row in range(len(heldout))]
+    said = heldout.label if kind == "labels" else heldout.caption
+    chosen = [row for row in range(len(heldout)) if (said(row) or "").strip()]
+    train_ids, ids, words = train.ids(range(len(train))), heldout.ids(chosen), [said(row) for row in chosen]
     others = [next(w for w in words[i + 1 :] + words[:i] if w != word) for i, word in enumerate(words)]
     rows: list[dict[str, object]] = []
 

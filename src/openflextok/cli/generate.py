@@ -174,7 +174,7 @@ def _previews(
 
     shown, columns = power_lengths(length), []
     if any(names):
-        columns.append(("", [text_tile(name, (96, 32)) for name in names for _ in range(count)]))
+        columns.append(("", [text_tile(name, (96, tokenizer.image_size[0])) for name in names for _ in range(count)]))
     for ids in track(stream, description="generating", total=length, transient=True):
         if ids.shape[1] in shown:
             columns.append((label_of(tokenizer, ids.shape[1]), _decode(tokenizer, ids, steps, seed)))

@@ -57,6 +57,7 @@ class TextEncoder:
     def _network(self) -> torch.nn.Module:
         library = _transformers()
         config = library.AutoConfig.from_pretrained(self._place)
+        library.utils.logging.disable_progress_bar()
         kind = library.T5EncoderModel if config.model_type == "t5" else library.AutoModel
         network = kind.from_pretrained(self._place, use_safetensors=True, dtype=torch.float32)
         if network.config.hidden_size != self.width:
