@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from PIL import Image
+    from PIL.Image import Image
     from torch import Tensor
 
     from openflextok.tokenizer import Tokenizer
 
+    Decode = Callable[[Tensor], list[Image]]
+
 MOST = 256
+AT_ONCE = 16  # images decoded
 
 
 def generate(
@@ -69,8 +72,13 @@ def generate(
     seed
         Image i gets seed + i, for its tokens and for the decoder's noise.
     """
+    from rich.progress import track
+
     from openflextok import catalog
     from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import parse_steps_option
+    from openflextok.files import atomic_file
+    from openflextok.pixels import to_pil
 
     if label and caption:
         raise ValueError("labels and captions do not go together: give one of --label and --caption")
@@ -95,8 +103,21 @@ def generate(
         min_p=min_p,
         seed=seed,
     )
+
+    def decode(ids: Tensor) -> list[Image]:
+        pictures: list[Image] = []
+        for start in range(0, len(ids), AT_ONCE):
+            part = ids[start : start + AT_ONCE]
+            seeds = [seed + start + i for i in range(len(part))]
+            pictures += to_pil(tokenizer.decode(part, steps=parse_steps_option(steps), seed=seeds))
+        return pictures
+
     show = _previews if preview else _grid
-    show(tokenizer, stream, length, [str(c or "") for c in conditions], count, steps, seed, out)
+    names = ["" if condition is None else str(condition) for condition in conditions]
+    bar = track(stream, description="generating", total=length, transient=True)
+    for picture in show(tokenizer, iter(bar), decode, names, count, length):
+        with atomic_file(out) as temporary:
+            picture.save(temporary, format="PNG")
     print(f"{total} images of {length} tokens in {out}")
 
 
@@ -118,65 +139,30 @@ def parse_scales(text: str, length: int) -> float | list[float] | None:
         raise ValueError(f"guidance {text!r} is not understood: give default, a number, or FIRST:LAST") from None
 
 
-def _decode(tokenizer: Tokenizer, ids, steps: str, seed: int) -> list[Image.Image]:
-    """Pictures of ids (B, n), 16 at a time."""
-    from openflextok.cli.common import parse_steps_option
-    from openflextok.pixels import to_pil
-
-    pictures: list[Image.Image] = []
-    for start in range(0, len(ids), 16):
-        part = ids[start : start + 16]
-        seeds = [seed + start + i for i in range(len(part))]
-        pictures += to_pil(tokenizer.decode(part, steps=parse_steps_option(steps), seed=seeds))
-    return pictures
-
-
 def _grid(
-    tokenizer: Tokenizer,
-    stream: Iterator[Tensor],
-    length: int,
-    names: Sequence[str],
-    count: int,
-    steps: str,
-    seed: int,
-    out: Path,
-) -> None:
-    """All images, a row per condition."""
-    from rich.progress import track
+    tokenizer: Tokenizer, stream: Iterator[Tensor], decode: Decode, names: list[str], count: int, length: int
+) -> Iterator[Image]:
+    """All images once they are whole, a row per condition."""
+    from collections import deque
 
     from openflextok.evaluate.pictures import picture_rows
-    from openflextok.files import atomic_file
 
-    ids = list(track(stream, description="generating", total=length, transient=True))[-1]
-    pictures = _decode(tokenizer, ids, steps, seed)
-    rows = [(name, pictures[i * count : (i + 1) * count]) for i, name in enumerate(names)]
-    with atomic_file(out) as temporary:
-        picture_rows(rows).save(temporary, format="PNG")
+    pictures = decode(deque(stream, maxlen=1).pop())
+    yield picture_rows([(name, pictures[i * count : (i + 1) * count]) for i, name in enumerate(names)])
 
 
 def _previews(
-    tokenizer: Tokenizer,
-    stream: Iterator[Tensor],
-    length: int,
-    names: Sequence[str],
-    count: int,
-    steps: str,
-    seed: int,
-    out: Path,
-) -> None:
-    """A row per image, a column per prefix; written after each column."""
-    from rich.progress import track
-
+    tokenizer: Tokenizer, stream: Iterator[Tensor], decode: Decode, names: list[str], count: int, length: int
+) -> Iterator[Image]:
+    """A row per image, a column per prefix: one picture after each column."""
     from openflextok.cli.common import label_of
     from openflextok.evaluate.pictures import picture_grid, text_tile
-    from openflextok.files import atomic_file
     from openflextok.lengths import power_lengths
 
     shown, columns = power_lengths(length), []
     if any(names):
         columns.append(("", [text_tile(name, (96, tokenizer.image_size[0])) for name in names for _ in range(count)]))
-    for ids in track(stream, description="generating", total=length, transient=True):
+    for ids in stream:
         if ids.shape[1] in shown:
-            columns.append((label_of(tokenizer, ids.shape[1]), _decode(tokenizer, ids, steps, seed)))
-            with atomic_file(out) as temporary:
-                picture_grid(columns).save(temporary, format="PNG")
+            columns.append((label_of(tokenizer, ids.shape[1]), decode(ids)))
+            yield picture_grid(columns)

@@ -36,6 +36,10 @@ class Conditioner(nn.Module, ABC):
     """Whether blocks attend to a text."""
 
     @abstractmethod
+    def wanted(self, label: str | None, caption: str | None) -> str | None:
+        """Which of an example's words is its condition."""
+
+    @abstractmethod
     def prepare(self, wanted: Sequence[Any], cut: bool = False) -> Tensor:
         """Labels or captions, None for no condition, -> (B, T) int64. ValueError for what cannot be a condition.
 

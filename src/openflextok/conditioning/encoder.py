@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ def minilm_folder() -> Path:
     return folder
 
 
+BUILT_IN: dict[str, Callable[[], Path]] = {"minilm": minilm_folder}
+
+
 class TextEncoder:
     """Captions -> ids of the encoder's own vocabulary -> its last hidden states. Loaded when first used.
 
@@ -47,7 +50,8 @@ class TextEncoder:
 
     @cached_property
     def _place(self) -> str:
-        return str(minilm_folder()) if self.name == "minilm" else self.name
+        fetch = BUILT_IN.get(self.name)
+        return str(fetch()) if fetch else self.name
 
     @cached_property
     def _words(self) -> Any:

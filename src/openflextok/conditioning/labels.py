@@ -38,6 +38,9 @@ class LabelPrefix(Conditioner):
         super().__init__()
         self.classes, self.first_row = config.classes, first_row
 
+    def wanted(self, label: str | None, caption: str | None) -> str | None:
+        return label
+
     def prepare(self, wanted: Sequence[Any], cut: bool = False) -> Tensor:
         return torch.tensor([[class_number(label, self.classes)] for label in wanted])
 
@@ -56,6 +59,9 @@ class LabelSum(Conditioner):
         self.classes, self.special = config.classes, first_row + len(config.classes)
         self.embedding = nn.Embedding(len(config.classes) + 1, width, padding_idx=len(config.classes))
         nn.init.normal_(self.embedding.weight[:-1], std=0.02)
+
+    def wanted(self, label: str | None, caption: str | None) -> str | None:
+        return label
 
     def prepare(self, wanted: Sequence[Any], cut: bool = False) -> Tensor:
         return torch.tensor([[class_number(label, self.classes)] for label in wanted])

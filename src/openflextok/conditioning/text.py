@@ -42,6 +42,9 @@ class TextPrefix(Conditioner):
         self.empty = nn.Parameter(torch.zeros(width))
         self.special, self.prefix_length = first_row, config.length + 1
 
+    def wanted(self, label: str | None, caption: str | None) -> str | None:
+        return caption
+
     def prepare(self, wanted: Sequence[Any], cut: bool = False) -> Tensor:
         return self.encoder.prepare(wanted, cut)
 
@@ -64,6 +67,9 @@ class TextCross(Conditioner):
         self.encoder = TextEncoder(config.encoder, config.encoder_width, config.length)
         self.mlp = TextMLP(config.encoder_width, width)
         self.special = first_row
+
+    def wanted(self, label: str | None, caption: str | None) -> str | None:
+        return caption
 
     def prepare(self, wanted: Sequence[Any], cut: bool = False) -> Tensor:
         return self.encoder.prepare(wanted, cut)

@@ -65,7 +65,7 @@ def llama_config(generator: Generator, dtype: torch.dtype) -> dict[str, Any]:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": gpt.width,
-        "intermediate_size": int(2 * 4 * gpt.width / 3),
+        "intermediate_size": generator.gpt.get_submodule("blocks.0.mlp.down").in_features,
         "num_hidden_layers": gpt.depth,
         "num_attention_heads": gpt.width // gpt.head_dim,
         "num_key_value_heads": gpt.width // gpt.head_dim,

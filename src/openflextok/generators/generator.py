@@ -6,6 +6,7 @@ Shape suffixes: B batch, N tokens, S steps of the model (N times the digits of a
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -122,7 +123,7 @@ class Generator(nn.Module):
         **options: Any,
     ) -> Tensor:
         """Token ids (B, length), int64; options as for `stream`."""
-        return list(self.stream(labels, captions, count=count, length=length, **options))[-1]
+        return deque(self.stream(labels, captions, count=count, length=length, **options), maxlen=1).pop()
 
     @torch.inference_mode()
     def stream(
@@ -168,12 +169,11 @@ class Generator(nn.Module):
     def _prepare(
         self, labels: Sequence[Any] | None, captions: Sequence[str | None] | None, count: int | None
     ) -> Tensor:
-        given = {"labels": labels, "captions": captions}
-        kind = self.conditioner.kind
-        other = "captions" if kind == "labels" else "labels"
-        if given[other] is not None:
-            raise ValueError(f"this generator takes {kind}, not {other}: give {kind}=[...]")
-        wanted = given[kind]
+        given, kind = {"labels": labels, "captions": captions}, self.conditioner.kind
+        wanted = given.pop(kind)
+        for other, words in given.items():
+            if words is not None:
+                raise ValueError(f"this generator takes {kind}, not {other}: give {kind}=[...]")
         if isinstance(wanted, str):
             raise ValueError(f"{kind} is one string: give a list, as {kind}=[{wanted!r}]")
         wanted = [None] * (1 if count is None else count) if wanted is None else list(wanted)

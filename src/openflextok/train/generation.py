@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -71,15 +71,22 @@ class TokenFeed(Feed):
             for position in positions(step, batch_size, rank, world):
                 epoch, place = divmod(position, len(self.tokens))
                 rows.append(int(order(seed, epoch, len(self.tokens))[place]))
-            yield self.take(self.tokens, rows)
+            yield self.take(rows)
             step += 1
 
-    def take(self, tokens: TokenSet, rows: list[int]) -> TokenBatch:
-        """Rows of a set as a batch."""
+    def take(self, rows: list[int]) -> TokenBatch:
+        """Rows of the tokens as a batch."""
         assert self.conditioner is not None, "a token feed needs an objective"
-        words = tokens.label if self.conditioner.kind == "labels" else tokens.caption
-        conditions_BT = self.conditioner.prepare([words(row) for row in rows], cut=True)
+        tokens = self.tokens
+        conditions_BT = self.conditioner.prepare(
+            [condition_of(self.conditioner, tokens, row) for row in rows], cut=True
+        )
         return TokenBatch(tokens.ids(rows), conditions_BT, tuple(tokens.key(row) for row in rows))
+
+
+def condition_of(conditioner: Conditioner, tokens: TokenSet, row: int) -> str | None:
+    """The label or caption of a row, whichever a conditioner reads."""
+    return conditioner.wanted(tokens.label(row), tokens.caption(row))
 
 
 class GeneratorStep(nn.Module):
@@ -126,8 +133,8 @@ class GeneratorObjective(Objective):
         self.generator.eval()
         examples_BN, conditions = self.shown
         tokenizer = checkpoint.load(self.generator.config.tokenizer, device=self.generator.device)
-        labels, captions = (conditions, None) if self.generator.conditioner.kind == "labels" else (None, conditions)
-        ids_BN = self.generator.sample(labels, captions)
+        given: dict[str, Any] = {self.generator.conditioner.kind: conditions}
+        ids_BN = self.generator.sample(**given)
         columns = [("example", to_pil(tokenizer.decode(examples_BN, steps=10)))]
         for length in power_lengths(self.generator.num_tokens):
             columns.append((f"{length} tokens", to_pil(tokenizer.decode(ids_BN[:, :length], steps=10))))
@@ -136,15 +143,16 @@ class GeneratorObjective(Objective):
     def _first_conditions(self, count: int) -> tuple[Tensor, list[str | None]]:
         """Ids and conditions of examples spread over the held-out tokens, without those that cannot be sampled."""
         tokens = self.feed.heldout or self.feed.tokens
-        words = tokens.label if self.generator.conditioner.kind == "labels" else tokens.caption
-        rows, refused = [], ""
+        conditioner, rows, conditions, refused = self.generator.conditioner, [], [], ""
         for row in range(0, len(tokens), max(1, len(tokens) // count)):
+            condition = condition_of(conditioner, tokens, row)
             try:
-                self.generator.conditioner.prepare([words(row)])
+                conditioner.prepare([condition])
                 rows.append(row)
+                conditions.append(condition)
             except ValueError as error:
                 refused = str(error)
                 logger.warning("not shown: %s", error)
         if not rows:
             raise ConfigError(f"no held-out example has a condition that training knows: {refused}")
-        return tokens.ids(rows[:count]), [words(row) for row in rows[:count]]
+        return tokens.ids(rows[:count]), conditions[:count]
