@@ -47,9 +47,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     """A config dataclass -> plain JSON data, each part with its "type"."""
     data: dict[str, Any] = {"type": type_name(type(config))}
     for f in fields(config):
-        value = getattr(config, f.name)
-        data[f.name] = to_dict(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
+        data[f.name] = _to_json(getattr(config, f.name))
     return data
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    return to_dict(value) if is_dataclass(value) else value
 
 
 def changed_entries(config: Any) -> dict[str, Any]:
