@@ -227,6 +227,7 @@ def survey(reference: Reference) -> Survey:
 def measure(job: Job, out: Path) -> None:
     """Carry out a job, with a bar, and say what came of it."""
     import os
+    import sys
 
     from openflextok.cli.progress import ImagesBar
     from openflextok.evaluate.job import missing, run
@@ -236,6 +237,8 @@ def measure(job: Job, out: Path) -> None:
     folder = out.with_suffix(".parts")
     absent = missing(folder, job)
     own = [number for number in absent if number % world == rank]
+    for note in job.tools.notes:
+        print(f"warning: {note}", file=sys.stderr)
     if len(absent) < job.parts:
         print(f"{job.parts - len(absent)} of {job.parts} parts are there already")
     with ImagesBar(min(len(own) * job.plan.batch, len(job.reference)), visible=rank == 0) as bar:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from openflextok.config import from_dict, to_dict
+from openflextok.evaluate.measuring import Instruments
 from openflextok.evaluate.parts import Part, Parts, part_path, write_part
 from openflextok.evaluate.reference import Reference, ReferenceBatch
 from openflextok.evaluate.results import Network, Protocol, Result, Subject, write_result
@@ -48,6 +49,7 @@ class Job(ABC):
 
     plan: Plan
     reference: Reference
+    tools: Instruments
 
     @abstractmethod
     def part(self, stretch: ReferenceBatch) -> Part:
