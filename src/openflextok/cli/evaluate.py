@@ -1,0 +1,248 @@
+"""`openflextok evaluate`: how good a tokenizer or a generator is, with the protocol on a card."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cyclopts
+
+if TYPE_CHECKING:
+    from openflextok.evaluate.job import Job
+    from openflextok.evaluate.reference import Reference, Survey
+
+app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
+
+SET_METRICS = "frechet,kid,neighbours,codes,bits"
+METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"
+
+
+@app.command
+def reconstruct(
+    tokenizer: str,
+    data: str,
+    /,
+    *,
+    lengths: str | None = None,
+    seeds: str = "0",
+    steps: str | None = None,
+    guidance: str | None = None,
+    metrics: str = METRICS,
+    networks: str = "mobilenet-v2",
+    generator: str | None = None,
+    limit: int = 0,
+    batch_size: int = 16,
+    out: Path | None = None,
+) -> None:
+    """Rebuild every picture of a data set at each length and compare; killed and started again, it goes on.
+
+    Under `torchrun` (or with RANK and WORLD_SIZE set), process r makes the parts r, r + world, ...
+
+    Parameters
+    ----------
+    tokenizer
+        A built-in name, a folder or a Hub id.
+    data
+        A folder (`FOLDER#SPLIT`), .tar shards, `hf:NAME:SPLIT` or `builtin:NAME:SPLIT`, as for `train` (docs/data.md).
+    lengths
+        Tokens kept, as 1,2,4,16; powers of two and all of them if not given.
+    seeds
+        Of the decoder's noise, as 0,1,2: figures are means over them, with their standard deviation.
+    steps
+        Solver steps: a number, or fast, balanced, best; the decoder's own if not given.
+    guidance
+        none, a number, cfg:SCALE or apg:SCALE; the decoder's own if not given.
+    metrics
+        Of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg, colour, frechet, kid, neighbours, codes, bits.
+    networks
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
+    generator
+        Whose probabilities give bits per image, too; without a condition.
+    limit
+        So many pictures only, evenly spaced; 0 means all.
+    batch_size
+        Pictures at a time, and of a part of the work.
+    out
+        The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
+    """
+    from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import decode_options
+    from openflextok.evaluate.metric_table import choose
+    from openflextok.evaluate.reconstruct import Reconstruction, Wanted
+    from openflextok.evaluate.reference import Reference
+    from openflextok.lengths import power_lengths
+
+    model = checkpoints.load(tokenizer, device=device())
+    chosen = choose(names(metrics))
+    wanted = Wanted(
+        power_lengths(model.num_tokens) if lengths is None else numbers(lengths, "lengths"),
+        numbers(seeds, "seeds"),
+        tuple(decode_options(model, steps=steps, guidance=guidance).items()),
+        batch_size,
+    )
+    wanted.check(model.num_tokens)
+    reference = Reference(data, model.image_size, limit)
+    scorer = None if generator is None else checkpoints.load_generator(generator, device=device())
+    subject = short_name(tokenizer)
+    job = Reconstruction(subject, model, reference, survey(reference), wanted, chosen, names(networks), scorer)
+    measure(job, out or Path(f"reconstruct-{subject}-{short_name(data)}.json"))
+
+
+@app.command
+def generate(
+    generator: str,
+    /,
+    *,
+    images: str,
+    train: str | None = None,
+    lengths: str | None = None,
+    seeds: str = "0",
+    guidance: str | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    steps: str | None = None,
+    decoder_guidance: str | None = None,
+    metrics: str = SET_METRICS,
+    networks: str = "mobilenet-v2",
+    limit: int = 0,
+    batch_size: int = 16,
+    out: Path | None = None,
+) -> None:
+    """Make a new image for the class or caption of every picture of a reference set, and compare the sets.
+
+    Killed and started again, it goes on. Under `torchrun`, process r makes the parts r, r + world, ...
+
+    Parameters
+    ----------
+    generator
+        A built-in name, a folder or a Hub id; its tokenizer is the one that its config names.
+    images
+        The reference set, held out from training: a source, as for `train` (docs/data.md).
+    train
+        Training images: as many as the reference are compared with it too, as what perfect samples would get.
+    lengths
+        Tokens decoded, as 4,16,64; all of them if not given.
+    seeds
+        Of the samples and the decoder's noise, as 0,1,2: figures are means over them.
+    guidance
+        A scale (1: none), or FIRST:LAST; the generator's own if not given.
+    temperature
+        Below 1: safer tokens.
+    top_k
+        Only the k likeliest.
+    top_p
+        Only the likeliest with this sum of probabilities.
+    min_p
+        Only those with this share of the likeliest one's probability.
+    steps
+        Solver steps of the decoder: a number, or fast, balanced, best; the decoder's own if not given.
+    decoder_guidance
+        none, a number, cfg:SCALE or apg:SCALE; the decoder's own if not given.
+    metrics
+        Of frechet, kid, neighbours, codes, bits.
+    networks
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
+    limit
+        So many pictures of the reference only, evenly spaced; 0 means all.
+    batch_size
+        Pictures at a time, and of a part of the work.
+    out
+        The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
+    """
+    from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import decode_options
+    from openflextok.cli.generate import parse_scales
+    from openflextok.evaluate.generate import Generation, Sampling
+    from openflextok.evaluate.metric_table import choose
+    from openflextok.evaluate.reconstruct import Wanted
+    from openflextok.evaluate.reference import Reference
+
+    chosen = choose(names(metrics))
+    model = checkpoints.load_generator(generator, device=device())
+    tokenizer = checkpoints.load(model.config.tokenizer, device=device())
+    longest = model.num_tokens
+    taken = (longest,) if lengths is None else numbers(lengths, "lengths")
+    scale = None if guidance is None else parse_scales(guidance, max(taken))
+    given = {"guidance": scale, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    sampling = Sampling(tuple((name, value) for name, value in given.items() if value is not None))
+    decoding = decode_options(tokenizer, steps=steps, guidance=decoder_guidance)
+    wanted = Wanted(taken, numbers(seeds, "seeds"), tuple(decoding.items()), batch_size)
+    wanted.check(longest)
+    reference = Reference(images, tokenizer.image_size, limit)
+    learned = None if train is None else Reference(train, tokenizer.image_size, len(reference))
+    subject = short_name(generator)
+    job = Generation(
+        subject, model, tokenizer, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
+    )
+    measure(job, out or Path(f"generate-{subject}.json"))
+
+
+def device() -> str:
+    """The GPU of this process, or the CPU."""
+    import os
+
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def names(text: str) -> tuple[str, ...]:
+    """'a,b' -> ("a", "b")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbers(text: str, what: str) -> tuple[int, ...]:
+    """'1,2,4' -> (1, 2, 4); ValueError for anything else."""
+    if not all(part.isdecimal() for part in names(text)) or not names(text):
+        raise ValueError(f"{what} {text!r} are not understood: give whole numbers, as 1,2,4")
+    return tuple(int(part) for part in names(text))
+
+
+def short_name(text: str) -> str:
+    """A name fit for files: the end of a path, and letters, digits, dots and dashes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-")
+
+
+def survey(reference: Reference) -> Survey:
+    """Read the whole reference once, with a bar; unreadable pictures are named."""
+    import sys
+
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task("reading the reference", total=len(reference))
+        found = reference.survey(lambda pictures: bar.advance(task, pictures))
+    for line in found.unreadable:
+        print(f"skipped: {line}", file=sys.stderr)
+    return found
+
+
+def measure(job: Job, out: Path) -> None:
+    """Carry out a job, with a bar, and say what came of it."""
+    import os
+    import sys
+
+    from openflextok.cli.progress import ImagesBar
+    from openflextok.evaluate.job import missing, run
+    from openflextok.evaluate.table import text_table
+
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    folder = out.with_suffix(".parts")
+    absent = missing(folder, job)
+    own = [number for number in absent if number % world == rank]
+    for note in job.tools.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if len(absent) < job.parts:
+        print(f"{job.parts - len(absent)} of {job.parts} parts are there already")
+    with ImagesBar(min(len(own) * job.plan.batch, len(job.reference)), visible=rank == 0) as bar:
+        result = run(job, folder, out, bar.advance, rank, world)
+    if result is None:
+        print(f"process {rank} of {world} is done; the last of the others writes {out}")
+        return
+    print(text_table(result))
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"{out}, {out.with_suffix('.webp').name}; {folder} may be removed")
