@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+Group = Literal["pairs", "colour", "sets", "codes", "token", "cost", "setting"]
+"""Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of time, and
+what a point of a curve was made with."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,7 @@ class MetricName:
     better: Literal["higher", "lower", ""] = ""
     """Empty where neither is better, or this library does not know the metric."""
     decimals: int = 3
-    role: Literal["quality", "cost", "setting"] = "quality"
-    """What it says: how good images are, what they cost, or what one point of a curve was made with."""
+    group: Group = "pairs"
 
     @property
     def heading(self) -> str:
@@ -31,16 +34,37 @@ class MetricName:
 KNOWN = {
     "psnr": MetricName("PSNR", "dB", "higher", 2),
     "ssim": MetricName("SSIM", "", "higher", 3),
+    "ms-ssim": MetricName("MS-SSIM", "", "higher", 3),
     "lpips-alex": MetricName("LPIPS Alex", "", "lower", 3),
     "lpips-vgg": MetricName("LPIPS VGG", "", "lower", 3),
-    "encode_seconds": MetricName("Encoding time", "s per image", "lower", 4, "cost"),
+    "red_shift": MetricName("Red shift", "", "", 4, "colour"),
+    "green_shift": MetricName("Green shift", "", "", 4, "colour"),
+    "blue_shift": MetricName("Blue shift", "", "", 4, "colour"),
+    "saturation_shift": MetricName("Saturation shift", "", "", 4, "colour"),
+    "frechet": MetricName("Frechet distance", "", "lower", 2, "sets"),
+    "kid": MetricName("KID", "", "lower", 4, "sets"),
+    "precision": MetricName("Precision", "", "higher", 3, "sets"),
+    "recall": MetricName("Recall", "", "higher", 3, "sets"),
+    "density": MetricName("Density", "", "higher", 3, "sets"),
+    "coverage": MetricName("Coverage", "", "higher", 3, "sets"),
+    "codes_used": MetricName("Codes used", "", "", 0, "codes"),
+    "perplexity": MetricName("Perplexity", "codes", "", 1, "codes"),
+    "bits_raw": MetricName("Raw bits", "bits per image", "", 1, "codes"),
+    "bits_order0": MetricName("Order-0 bits", "bits per image", "lower", 1, "codes"),
+    "bits_generator": MetricName("Bits under the generator", "bits per image", "lower", 1, "codes"),
+    "token_codes_used": MetricName("Codes used by one token", "", "", 0, "token"),
+    "token_perplexity": MetricName("Perplexity of one token", "codes", "", 1, "token"),
     "decode_seconds": MetricName("Decoding time", "s per image", "lower", 4, "cost"),
-    "empty_bytes": MetricName("File without content", "bytes", "", 0, "setting"),
     "quality": MetricName("Quality setting", "", "", 0, "setting"),
     "coded_height": MetricName("Coded height", "px", "", 0, "setting"),
+    "empty_bytes": MetricName("File without content", "bytes", "", 0, "setting"),
 }
+CEILING = "space-"
 
 
 def metric_name(metric: str) -> MetricName:
-    """The words for a metric; an unknown one is called as it is."""
+    """The words for a metric; an unknown one is called as it is, and "space-..." is the ceiling of the latent space."""
+    if metric.startswith(CEILING):
+        name = metric_name(metric.removeprefix(CEILING))
+        return replace(name, title=f"{name.title} of the latent space")
     return KNOWN.get(metric, MetricName(metric))

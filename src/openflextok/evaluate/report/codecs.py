@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from openflextok.evaluate.fronts import best_within, sized
 from openflextok.evaluate.metric_names import metric_name
-from openflextok.evaluate.report.rates import best_within, sized
 from openflextok.evaluate.report.reading import Column, Measured, columns_of
 from openflextok.evaluate.report.tables import BETTER, bytes_text, protocol_line
 from openflextok.evaluate.results import Figure, Protocol
@@ -22,9 +22,7 @@ def beside_codecs(measured: Sequence[Measured], protocol: Protocol, number: int)
     """The comparison of a group; nothing where it has no codec, or nothing to set beside one."""
     codecs = [one for one in measured if one.result.subject.kind == "codec"]
     others = [one for one in measured if one.result.subject.kind == "tokenizer"]
-    columns = [
-        c for c in columns_of(codecs) if metric_name(c.metric).better and metric_name(c.metric).role == "quality"
-    ]
+    columns = [column for column in columns_of(codecs) if metric_name(column.metric).better]
     tables = [_equal_bytes(others, codecs, column, protocol, number) for column in columns]
     tables += [_beginnings(others, codecs, columns, protocol, number)] if columns else []
     shown = "".join(tables)
@@ -93,7 +91,7 @@ def _made_with(one: Measured, figure: Figure) -> str:
     """The settings of a point: its length, or what its codec was asked for."""
     if figure.length is not None:
         return _length(figure)
-    settings = [f for f in one.result.figures if f.bytes == figure.bytes and metric_name(f.metric).role == "setting"]
+    settings = [f for f in one.result.figures if f.bytes == figure.bytes and metric_name(f.metric).group == "setting"]
     return ", ".join(f"{metric_name(f.metric).heading.lower()} {metric_name(f.metric).text(f.value)}" for f in settings)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from openflextok.evaluate.metric_names import metric_name
+from openflextok.evaluate.fronts import front, sized
+from openflextok.evaluate.metric_names import Group, metric_name
 from openflextok.evaluate.plots import WIDTH, Axis, Curve, Point, legend, line_plot
-from openflextok.evaluate.report.rates import front, sized
 from openflextok.evaluate.report.reading import Column, Measured, columns_of
 from openflextok.evaluate.results import Figure, Protocol
 
@@ -17,14 +17,20 @@ MOST_TICKS = 12
 
 
 def plots(measured: Sequence[Measured], protocol: Protocol, number: int) -> str:
-    """All plots of a group that have a line to show, below a legend for each metric."""
+    """All plots of a group that have a line to show, below a legend for each metric; the lesser ones folded away."""
     about = f"Protocol {number}: {protocol.images} images of {protocol.reference}"
+    main, lesser = (_plots(measured, groups, about) for groups in (MAIN, LESSER))
+    more = f"<details><summary>Plots of colours, codes, bits and time</summary>{lesser}</details>" if lesser else ""
+    return f"<h3>Plots</h3>{main}{more}" if main or lesser else ""
+
+
+def _plots(measured: Sequence[Measured], groups: Mapping[Group, Sequence[Against]], about: str) -> str:
     shown = ""
     for column in columns_of(measured):
-        found = "".join(against(measured, column, about) for against in AGAINST[metric_name(column.metric).role])
+        found = "".join(plot(measured, column, about) for plot in groups.get(metric_name(column.metric).group, ()))
         having = [(one.name, one.style) for one in measured if column in columns_of([one])]
         shown += f'<div class="plots">{legend(having)}{found}</div>' if found else ""
-    return f"<h3>Plots</h3>{shown}" if shown else ""
+    return shown
 
 
 def against_length(measured: Sequence[Measured], column: Column, about: str) -> str:
@@ -44,8 +50,9 @@ def against_bytes(measured: Sequence[Measured], column: Column, about: str) -> s
         points = tuple(_point(figure, figure.bytes or 0.0) for figure in best)
         loose = tuple(_point(figure, figure.bytes or 0.0) for figure in figures if figure not in best)
         curves += [Curve(one.name, one.style, points, loose)] if points else []
+    wide = any(figure.length is None for one in measured for figure in sized(one.result, column.metric, column.network))
     dots = " Small dots: points of a subject that one with fewer bytes beats." if any(c.loose for c in curves) else ""
-    return _plot(column, curves, Axis("bytes of an image, mean (logarithmic)", True), about + "." + dots, wide=True)
+    return _plot(column, curves, Axis("bytes of an image, mean (logarithmic)", True), about + "." + dots, wide)
 
 
 def against_seconds(measured: Sequence[Measured], column: Column, about: str) -> str:
@@ -56,10 +63,21 @@ def against_seconds(measured: Sequence[Measured], column: Column, about: str) ->
     return _plot(column, curves, Axis("decoding, seconds per image" + " (logarithmic)" * wide, wide), about)
 
 
-AGAINST = {
-    "quality": (against_bytes, against_length, against_seconds),
+def against_token(measured: Sequence[Measured], column: Column, about: str) -> str:
+    """A metric of single tokens against their number."""
+    return _plot(
+        column, _curves(measured, column, lambda one, figure: figure.length), Axis("number of the token"), about
+    )
+
+
+Against = Callable[[Sequence[Measured], Column, str], str]
+QUALITY: tuple[Against, ...] = (against_bytes, against_length, against_seconds)
+MAIN: dict[Group, Sequence[Against]] = {"pairs": QUALITY, "sets": QUALITY}
+LESSER: dict[Group, Sequence[Against]] = {
+    "colour": (against_length,),
+    "codes": (against_length,),
+    "token": (against_token,),
     "cost": (against_length,),
-    "setting": (),
 }
 
 
@@ -93,6 +111,6 @@ def _plot(column: Column, curves: Sequence[Curve], x: Axis, about: str, wide: bo
     title = f"{name.title} against {x.label.partition(' (')[0]}{words}"
     bars = any(point.low is not None for curve in curves for point in curve.points)
     more = " Bars: 95 % intervals over images." if bars else ""
-    svg = line_plot(title, curves, x, Axis(name.heading), 2 * WIDTH if wide else WIDTH)
+    svg = line_plot(title, curves, x, Axis(name.heading), 3 * WIDTH if wide else WIDTH)
     caption = f"<b>{escape(title)}.</b> {escape(about.rstrip('.') + '.' + more)}"
     return f"<figure{' class=wide-plot' * wide}>{svg}<figcaption>{caption}</figcaption></figure>"

@@ -12,7 +12,7 @@ from openflextok.evaluate.report.codecs import beside_codecs
 from openflextok.evaluate.report.curves import plots
 from openflextok.evaluate.report.pictures import picture
 from openflextok.evaluate.report.reading import KINDS, Measured, by_protocol
-from openflextok.evaluate.report.tables import apart, figure_table, notes, protocol_card
+from openflextok.evaluate.report.tables import apart, figure_tables, notes, protocol_card
 from openflextok.evaluate.results import Protocol
 
 PAGE = Path(__file__).with_name("page.html")
@@ -63,7 +63,7 @@ def _section(measured: Sequence[Measured], protocols: Sequence[Protocol], place:
         *others,
         notes(measured),
         plots(measured, protocol, number),
-        *(figure_table(group, protocol, number, f"{words}.") for words, group in kinds if group),
+        *(figure_tables(group, protocol, number, words) for words, group in kinds if group),
         beside_codecs(measured, protocol, number),
         f"<h3>Pictures</h3>{images}" if images else "",
         "</section>",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 
-from openflextok.evaluate.metric_names import metric_name
+from openflextok.evaluate.metric_names import Group, metric_name
 from openflextok.evaluate.report.reading import Column, Measured, columns_of
 from openflextok.evaluate.results import Figure, Protocol, differences
 
@@ -16,6 +17,13 @@ TASKS = {
     "generate": "new images compared with a reference set",
 }
 SHORT_HASH = 12
+FAMILIES: dict[str, tuple[Group, ...]] = {
+    "images compared one by one": ("pairs", "cost", "setting"),
+    "colours": ("colour",),
+    "sets of images": ("sets",),
+    "codes and bits": ("codes",),
+    "single tokens, by their number": ("token",),
+}
 MOST_ROWS = 48  # a longer table is folded away until it is asked for
 
 
@@ -56,8 +64,32 @@ def apart(protocol: Protocol, number: int, other: Protocol, other_number: int) -
     return f"<p>Not comparable with protocol {other_number}; {number} against {other_number}:</p><ul>{items}</ul>"
 
 
-def figure_table(measured: Sequence[Measured], protocol: Protocol, number: int, title: str) -> str:
-    """One table of a kind of subjects: their figures, each subject below its name and settings."""
+def figure_tables(measured: Sequence[Measured], protocol: Protocol, number: int, title: str) -> str:
+    """The tables of a kind of subjects: a family of metrics each, and what has neither length nor bytes apart."""
+    tables = ""
+    for family, groups in FAMILIES.items():
+        for rest, placed in (("", True), (" of the whole subject", False)):
+            part = only(measured, lambda figure, groups=groups, placed=placed: _belongs(figure, groups, placed))
+            tables += _table(part, protocol, number, f"{title}: {family}{rest}.") if part else ""
+    return tables
+
+
+def _belongs(figure: Figure, groups: Sequence[Group], placed: bool) -> bool:
+    has_place = figure.length is not None or figure.bytes is not None
+    return metric_name(figure.metric).group in groups and has_place == placed
+
+
+def only(measured: Sequence[Measured], wanted: Callable[[Figure], bool]) -> list[Measured]:
+    """Results with nothing but the wanted figures; those without any are left out."""
+    kept = []
+    for one in measured:
+        figures = tuple(figure for figure in one.result.figures if wanted(figure))
+        kept += [replace(one, result=replace(one.result, figures=figures))] if figures else []
+    return kept
+
+
+def _table(measured: Sequence[Measured], protocol: Protocol, number: int, title: str) -> str:
+    """One table: a body per subject, below its name and settings."""
     columns = columns_of(measured)
     places = [name for name, has in (("Tokens", _lengths(measured)), ("Bytes", _sizes(measured))) if has]
     head = "".join(f'<th scope="col">{name}</th>' for name in places) + "".join(_heading(c) for c in columns)
@@ -96,11 +128,12 @@ def _body(one: Measured, columns: Sequence[Column], places: Sequence[str]) -> st
 
 
 def points_of(one: Measured) -> dict[tuple[int | None, float | None], list[Figure]]:
-    """The figures of each point of a curve: of one length and one number of bytes, smallest first, without one last."""
+    """The figures of each point of a curve: of one length, or else of one number of bytes; smallest first."""
     points: dict[tuple[int | None, float | None], list[Figure]] = {}
-    largest = float("inf")
-    for figure in sorted(one.result.figures, key=lambda f: (f.length or largest, f.bytes or largest)):
-        points.setdefault((figure.length, figure.bytes), []).append(figure)
+    sizes = {figure.length: figure.bytes for figure in one.result.figures if figure.bytes is not None}
+    for figure in sorted(one.result.figures, key=lambda figure: (figure.length or 0, figure.bytes or 0.0)):
+        size = figure.bytes if figure.length is None else sizes.get(figure.length)
+        points.setdefault((figure.length, size), []).append(figure)
     return points
 
 
