@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-QUALITIES = "0,1,5,10,20,30,40,50,65,80,95"
+QUALITIES = "0,1,5,10,20,30,50,70,90"
 
 
 def codecs(

@@ -27,7 +27,7 @@ from openflextok.evaluate.reference import Reference
 from openflextok.evaluate.results import Figure, Protocol, Result, Setting, Subject
 from openflextok.pixels import to_float, to_uint8_tensor
 
-QUALITIES = (0, 1, 5, 10, 20, 30, 40, 50, 65, 80, 95)
+QUALITIES = (0, 1, 5, 10, 20, 30, 50, 70, 90)
 SHRINKS = (1, 2, 4, 8)
 BATCH = 32
 MOST_COLUMNS = 7  # of a picture to look at

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import PIL
@@ -46,10 +47,10 @@ def _pillow(module: str) -> Callable[[], str]:
 
 def _jpeg_xl() -> str:
     try:
-        import pillow_jxl  # pyright: ignore[reportMissingImports]  # registers the format
+        import pillow_jxl  # noqa: F401  # pyright: ignore[reportMissingImports]  # registers the format
     except ImportError:
         raise ImportError("Pillow has no JPEG XL of its own: pip install 'openflextok[jxl]'") from None
-    return f"pillow-jxl-plugin {pillow_jxl.__version__}, Pillow {PIL.__version__}"
+    return f"pillow-jxl-plugin {metadata.version('pillow-jxl-plugin')}, Pillow {PIL.__version__}"
 
 
 CODECS = {

@@ -102,7 +102,7 @@ def _scale(values: Sequence[float], start: float, end: float, log: bool) -> _Sca
     if log:
         pad = max((high / low) ** 0.05, 1.03)
         return _Scale(low / pad, high * pad, start, end, True)
-    pad = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    pad = (high - low) * 0.06 or abs(high) * 0.1 or 0.1
     return _Scale(low - pad, high + pad, start, end, False)
 
 

@@ -105,4 +105,4 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[str], protocol: Prot
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     caption = f"<b>{escape(title)}</b> Protocol {number}: {escape(protocol_line(protocol))}"
     body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-    return f'<div class="wide"><table><caption>{caption}</caption>{body}</table></div>'
+    return f'<div class="wide"><table class="rows"><caption>{caption}</caption>{body}</table></div>'

@@ -28,9 +28,14 @@ def _plots(measured: Sequence[Measured], groups: Mapping[Group, Sequence[Against
     shown = ""
     for column in columns_of(measured):
         found = "".join(plot(measured, column, about) for plot in groups.get(metric_name(column.metric).group, ()))
-        having = [(one.name, one.style) for one in measured if column in columns_of([one])]
+        having = [(one.name, one.style) for one in measured if _has_line(one, column)]
         shown += f'<div class="plots">{legend(having)}{found}</div>' if found else ""
     return shown
+
+
+def _has_line(one: Measured, column: Column) -> bool:
+    figures = [f for f in one.result.of(column.metric) if f.network == column.network]
+    return any(figure.length is not None or figure.bytes is not None for figure in figures)
 
 
 def against_length(measured: Sequence[Measured], column: Column, about: str) -> str:
@@ -42,16 +47,16 @@ def against_length(measured: Sequence[Measured], column: Column, about: str) -> 
 
 
 def against_bytes(measured: Sequence[Measured], column: Column, about: str) -> str:
-    """A metric against the bytes of an image; a line joins the points that no smaller one of the subject beats."""
+    """A metric against the bytes of an image; a line joins lengths, or the points better than any smaller one."""
     curves = []
     for one in measured:
         figures = sized(one.result, column.metric, column.network)
-        best = front(figures)
-        points = tuple(_point(figure, figure.bytes or 0.0) for figure in best)
-        loose = tuple(_point(figure, figure.bytes or 0.0) for figure in figures if figure not in best)
+        joined = figures if all(figure.length is not None for figure in figures) else front(figures)
+        points = tuple(_point(figure, figure.bytes or 0.0) for figure in joined)
+        loose = tuple(_point(figure, figure.bytes or 0.0) for figure in figures if figure not in joined)
         curves += [Curve(one.name, one.style, points, loose)] if points else []
     wide = any(figure.length is None for one in measured for figure in sized(one.result, column.metric, column.network))
-    dots = " Small dots: points of a subject that one with fewer bytes beats." if any(c.loose for c in curves) else ""
+    dots = " Small dots: points of a codec no better than one with fewer bytes." if any(c.loose for c in curves) else ""
     return _plot(column, curves, Axis("bytes of an image, mean (logarithmic)", True), about + "." + dots, wide)
 
 

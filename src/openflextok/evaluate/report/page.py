@@ -55,14 +55,15 @@ def _section(measured: Sequence[Measured], protocols: Sequence[Protocol], place:
     height, width = protocol.image_size
     title = f"{number}. {protocol.task.capitalize()}: {protocol.reference}, {height} × {width} px"
     others = [apart(protocol, number, other, i + 1) for i, other in enumerate(protocols) if i != place]
-    kinds = [(words, [one for one in measured if one.result.subject.kind == kind]) for kind, words in KINDS.items()]
+    arms = [arm for one in measured for arm in one.arms()]
+    kinds = [(words, [one for one in arms if one.result.subject.kind == kind]) for kind, words in KINDS.items()]
     images = "".join(picture(one) for one in measured)
     parts = [
         f'<section id="protocol-{number}"><h2>{escape(title)}</h2>',
         protocol_card(protocol),
         *others,
         notes(measured),
-        plots(measured, protocol, number),
+        plots(arms, protocol, number),
         *(figure_tables(group, protocol, number, words) for words, group in kinds if group),
         beside_codecs(measured, protocol, number),
         f"<h3>Pictures</h3>{images}" if images else "",

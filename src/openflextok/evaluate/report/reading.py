@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openflextok.evaluate.results import Network, Protocol, Result, ResultError, Setting, read_result
+from openflextok.evaluate.metric_names import ARMS, arm_of
+from openflextok.evaluate.plots import COLOURS
+from openflextok.evaluate.results import Figure, Network, Protocol, Result, ResultError, Setting, read_result
 
 KINDS = {"tokenizer": "Tokenizers", "codec": "Codecs", "generator": "Generators"}
 
@@ -25,6 +27,22 @@ class Measured:
     def settings(self) -> str:
         """'steps 20, guidance none'."""
         return ", ".join(f"{setting.name} {setting.value}" for setting in self.result.subject.settings)
+
+    def arms(self) -> list[Measured]:
+        """The subject alone, then what else its result measured, each as a subject of its own."""
+        figures: dict[str, list[Figure]] = {"": []}
+        for figure in self.result.figures:
+            arm, metric = arm_of(figure.metric)
+            figures.setdefault(arm, []).append(replace(figure, metric=metric))
+        return [
+            Measured(
+                self.path,
+                replace(self.result, figures=tuple(found)),
+                f"{self.name}: {ARMS.get(arm, arm)}" if arm else self.name,
+                self.style + number * len(COLOURS),
+            )
+            for number, (arm, found) in enumerate(figures.items())
+        ]
 
 
 @dataclass(frozen=True)

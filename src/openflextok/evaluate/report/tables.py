@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
@@ -65,25 +65,19 @@ def apart(protocol: Protocol, number: int, other: Protocol, other_number: int) -
 
 
 def figure_tables(measured: Sequence[Measured], protocol: Protocol, number: int, title: str) -> str:
-    """The tables of a kind of subjects: a family of metrics each, and what has neither length nor bytes apart."""
+    """The tables of a kind of subjects, one for each family of metrics."""
     tables = ""
     for family, groups in FAMILIES.items():
-        for rest, placed in (("", True), (" of the whole subject", False)):
-            part = only(measured, lambda figure, groups=groups, placed=placed: _belongs(figure, groups, placed))
-            tables += _table(part, protocol, number, f"{title}: {family}{rest}.") if part else ""
+        part = only(measured, groups)
+        tables += _table(part, protocol, number, f"{title}: {family}.") if part else ""
     return tables
 
 
-def _belongs(figure: Figure, groups: Sequence[Group], placed: bool) -> bool:
-    has_place = figure.length is not None or figure.bytes is not None
-    return metric_name(figure.metric).group in groups and has_place == placed
-
-
-def only(measured: Sequence[Measured], wanted: Callable[[Figure], bool]) -> list[Measured]:
-    """Results with nothing but the wanted figures; those without any are left out."""
+def only(measured: Sequence[Measured], groups: Sequence[Group]) -> list[Measured]:
+    """Results with nothing but figures of these groups; those without any are left out."""
     kept = []
     for one in measured:
-        figures = tuple(figure for figure in one.result.figures if wanted(figure))
+        figures = tuple(figure for figure in one.result.figures if metric_name(figure.metric).group in groups)
         kept += [replace(one, result=replace(one.result, figures=figures))] if figures else []
     return kept
 
@@ -171,6 +165,10 @@ def bytes_text(size: float) -> str:
 
 
 def notes(measured: Sequence[Measured]) -> str:
-    """What readers must know of figures, by subject."""
-    items = [f"<li><b>{escape(one.name)}:</b> {escape(note)}</li>" for one in measured for note in one.result.notes]
+    """What readers must know of figures; a note that several results share stands once."""
+    names: dict[str, list[str]] = {}
+    for one in measured:
+        for note in one.result.notes:
+            names.setdefault(note, []).append(one.name)
+    items = [f"<li><b>{escape(', '.join(of))}:</b> {escape(note)}</li>" for note, of in names.items()]
     return f"<h3>Notes</h3><ul>{''.join(items)}</ul>" if items else ""
