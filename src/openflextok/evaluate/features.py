@@ -2,7 +2,7 @@
 
     images (B,3,H,W) in [-1,1] -> Extractor -> (B,D)
 
-"mobilenet-v2" always works (fetched once); a folder of transformers (DINOv2, CLIP; safetensors) works where it is on disk.
+"mobilenet-v2" and "inception-v3" (FID) always work (fetched once); a folder of transformers (DINOv2, CLIP; safetensors) works where it is on disk.
 
 Shapes: B batch, C channels, H height, W width, D features.
 """
@@ -20,10 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openflextok.config import nearest
+from openflextok.convert.inception import load_inception
 from openflextok.convert.mobilenet import load_mobilenet
 from openflextok.evaluate.results import Network
+from openflextok.nets.inception import FEATURES as INCEPTION_FEATURES
 from openflextok.nets.mobilenet import FEATURES
 from openflextok.tokenizer import weights_digest
+
+AT_ONCE = 32  # images
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Extractor:
         if min(images_BCHW.shape[2:]) < self.least_side:
             size, name = tuple(images_BCHW.shape[2:]), self.network.name
             raise ValueError(f"images of {size} pixels are too small for {name}: it needs {self.least_side} a side")
-        return self.features(images_BCHW).float().cpu()
+        return torch.cat([self.features(part).float().cpu() for part in images_BCHW.split(AT_ONCE)])
 
 
 def mobilenet(device: torch.device | str = "cpu") -> Extractor:
@@ -53,7 +57,13 @@ def mobilenet(device: torch.device | str = "cpu") -> Extractor:
     return Extractor(Network("mobilenet-v2", weights_digest(module)), FEATURES, 32, module)
 
 
-NETWORKS: dict[str, Callable[[torch.device | str], Extractor]] = {"mobilenet-v2": mobilenet}
+def inception(device: torch.device | str = "cpu") -> Extractor:
+    """The InceptionV3 of FID: with it, the Frechet distance is FID."""
+    module = load_inception(device)
+    return Extractor(Network("inception-v3-fid", weights_digest(module)), INCEPTION_FEATURES, 1, module)
+
+
+NETWORKS: dict[str, Callable[[torch.device | str], Extractor]] = {"mobilenet-v2": mobilenet, "inception-v3": inception}
 
 
 def load_extractor(name: str, device: torch.device | str = "cpu") -> Extractor:
