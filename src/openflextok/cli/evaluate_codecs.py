@@ -59,6 +59,7 @@ def codecs(
     from openflextok.files import atomic_file
 
     chosen, points = choose(names(metrics)), (numbers(qualities, "qualities"), numbers(shrinks, "shrinks"))
+    check_points(*points, (image_size, image_size))
     if chosen.sets or chosen.tokens or not chosen.pairs:
         raise ValueError(f"metrics {metrics!r} are not of pairs of images: give psnr, ssim, lpips-alex, ...")
     found, absent = {}, []
@@ -73,7 +74,6 @@ def codecs(
     if not found:
         raise ValueError(f"no codec of {codecs!r} can be measured here")
     reference = Reference(data, (image_size, image_size), limit)
-    check_points(*points, reference.image_size)
     surveyed = survey(reference)
     protocol = reference.protocol("reconstruct", surveyed)
     tools = Instruments.load(chosen, (), reference.image_size, surveyed.images, torch.device("cpu"))

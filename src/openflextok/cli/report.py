@@ -26,6 +26,7 @@ def report(
     import sys
 
     from openflextok.evaluate.report import read_measured, report_page
+    from openflextok.evaluate.report.page import plural
     from openflextok.files import write_atomic
 
     measured, refused = read_measured(results)
@@ -33,4 +34,4 @@ def report(
         print(f"left out: {line}", file=sys.stderr)
     write_atomic(out, report_page(measured, refused))
     protocols = len({one.result.protocol for one in measured})
-    print(f"{len(measured)} results under {protocols} protocol{'' if protocols == 1 else 's'} in {out}")
+    print(f"{plural(len(measured), 'result')} under {plural(protocols, 'protocol')} in {out}")

@@ -22,14 +22,13 @@ from openflextok.evaluate.measuring import shown_places
 from openflextok.evaluate.metric_names import metric_name
 from openflextok.evaluate.metric_table import PAIRS, PairMeasure
 from openflextok.evaluate.pictures import picture_grid
-from openflextok.evaluate.reconstruct import SHOWN
 from openflextok.evaluate.reference import Reference
 from openflextok.evaluate.results import Figure, Protocol, Result, Setting, Subject
 from openflextok.pixels import to_float, to_uint8_tensor
 
 QUALITIES = (0, 1, 5, 10, 20, 30, 50, 70, 90)
 SHRINKS = (1, 2, 4, 8)
-BATCH = 32
+BATCH = 16
 MOST_COLUMNS = 7  # of a picture to look at
 
 
@@ -127,7 +126,7 @@ def _figures(
 
 def codec_pictures(codec: Codec, result: Result, reference: Reference) -> Image.Image:
     """The pictures that `evaluate reconstruct` shows, too, at sizes from the smallest file to the largest."""
-    places = sorted(shown_places(len(reference), SHOWN))
+    places = sorted(shown_places(len(reference)))
     found = [pixels for place in places for pixels in next(reference.batches(1, place, place + 1)).pixels_BHWC]
     pictures = [Image.fromarray(pixels.numpy()) for pixels in found]
     columns = [("original", pictures)]

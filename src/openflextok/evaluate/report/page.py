@@ -36,12 +36,13 @@ def _overview(groups: dict[Protocol, list[Measured]]) -> str:
         for number, (protocol, group) in enumerate(groups.items(), 1)
         for one in group
     )
-    words = f"{_plural(count, 'result')} under {_plural(len(groups), 'protocol')}."
+    words = f"{plural(count, 'result')} under {plural(len(groups), 'protocol')}."
     head = "<thead><tr><th>Subject</th><th>Kind</th><th>File</th><th>Protocol</th></tr></thead>"
     return f'<p>{words}</p><div class="wide"><table class="words">{head}<tbody>{rows}</tbody></table></div>'
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """'1 result', '2 results'."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 

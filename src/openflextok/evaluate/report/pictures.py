@@ -7,7 +7,7 @@ import io
 from html import escape
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from openflextok.evaluate.report.reading import Measured
 
@@ -36,7 +36,10 @@ def data_uri(result: Path, name: str) -> tuple[str, tuple[int, int]]:
     if not path.is_file():
         raise ValueError(f"there is no {name} beside {result.name}")
     content = path.read_bytes()
-    with Image.open(io.BytesIO(content), formats=tuple(MIME)) as image:
-        image.load()
-        kind, size = MIME[str(image.format)], image.size
+    try:
+        with Image.open(io.BytesIO(content), formats=tuple(MIME)) as image:
+            image.load()
+            kind, size = MIME[str(image.format)], image.size
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not a picture in one of {', '.join(MIME)}") from None
     return f"data:{kind};base64,{base64.b64encode(content).decode()}", size
