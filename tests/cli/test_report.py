@@ -21,7 +21,8 @@ def test_codecs_are_measured_and_reported_and_an_absent_one_is_named(tmp_path, m
     assert "JPEG XL was not measured" in said.err and "WebP: 2 points" in said.out
     result = read_result(tmp_path / "codec-webp.json")
     assert any("JPEG XL was not measured" in note for note in result.notes)
-    assert Image.open(tmp_path / result.pictures).format == "WEBP"
+    with Image.open(tmp_path / result.pictures) as picture:
+        assert picture.format == "WEBP"
 
     (tmp_path / "notes.json").write_text("{}")
     report(*tmp_path.glob("*.json"), out=tmp_path / "report.html")
