@@ -8,7 +8,7 @@ from openflextok.evaluate.results import Figure, Network, Result
 
 def sized(result: Result, metric: str, network: Network | None = None) -> tuple[Figure, ...]:
     """The figures of a metric that say their bytes, smallest first."""
-    found = [f for f in result.figures if f.metric == metric and f.network == network and f.bytes is not None]
+    found = [f for f in result.figures if f.metric == metric and f.network == network and f.bytes]
     return tuple(sorted(found, key=lambda figure: figure.bytes or 0.0))
 
 

@@ -98,7 +98,7 @@ def _curves(
     for one in measured:
         figures = [f for f in one.result.of(column.metric) if f.network == column.network and f.length is not None]
         placed = [(place(one, figure), figure) for figure in figures]
-        points = tuple(_point(figure, x) for x, figure in placed if x is not None)
+        points = tuple(_point(figure, x) for x, figure in placed if x)
         curves += [Curve(one.name, one.style, points)] if points else []
     return curves
 
