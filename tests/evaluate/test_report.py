@@ -120,7 +120,7 @@ def test_figures_of_one_protocol_stand_in_one_table_with_card_settings_intervals
     assert subjects[0].startswith("mini steps 20, guidance none; tokenizer f1f2; x.json")
     assert any(name.startswith("mini: latent space without tokens") for name in subjects)
     assert ["–", "–", "33.33"] in [row[:3] for row in table.rows]
-    assert "mini, maxi: Only <nine> images & so on." in page.items
+    assert "mini; maxi: Only <nine> images & so on." in page.items
 
 
 def test_tables_never_mix_protocols_and_the_report_says_why(tmp_path):
@@ -128,8 +128,8 @@ def test_tables_never_mix_protocols_and_the_report_says_why(tmp_path):
     one, other = page.captioned("compared one by one")
     assert "13.00" in one.text and "21.00" not in one.text and "maxi" not in one.text
     assert "21.00" in other.text and "13.00" not in other.text and "mini" not in other.text
-    assert "crop: 'centre' against 'random'" in page.items
-    assert "crop: 'random' against 'centre'" in page.items
+    assert "protocol 2: crop: 'centre' against 'random'" in page.items
+    assert "protocol 1: crop: 'random' against 'centre'" in page.items
 
 
 def test_columns_of_other_weights_are_apart(tmp_path):

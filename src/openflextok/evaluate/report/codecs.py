@@ -83,7 +83,7 @@ def _at_most(one: Measured, name: str, columns: Sequence[Column], most: float, s
     cells = "".join(f"<td>{metric_name(f.metric).text(f.value) if f else '–'}</td>" for f in found)
     return (
         f'<tr class="{style}"><th scope="row">{escape(name)}</th><td>{bytes_text(first.bytes or 0.0)}</td>'
-        f"<td>{escape(_made_with(one, first))}</td>{cells}</tr>"
+        f'<td class="text">{escape(_made_with(one, first))}</td>{cells}</tr>'
     )
 
 

@@ -55,14 +55,13 @@ def _section(measured: Sequence[Measured], protocols: Sequence[Protocol], place:
     protocol, number = protocols[place], place + 1
     height, width = protocol.image_size
     title = f"{number}. {protocol.task.capitalize()}: {protocol.reference}, {height} × {width} px"
-    others = [apart(protocol, number, other, i + 1) for i, other in enumerate(protocols) if i != place]
     arms = [arm for one in measured for arm in one.arms()]
     kinds = [(words, [one for one in arms if one.result.subject.kind == kind]) for kind, words in KINDS.items()]
     images = "".join(picture(one) for one in measured)
     parts = [
         f'<section id="protocol-{number}"><h2>{escape(title)}</h2>',
         protocol_card(protocol),
-        *others,
+        apart(protocols, place),
         notes(measured),
         plots(arms, protocol, number),
         *(figure_tables(group, protocol, number, words) for words, group in kinds if group),

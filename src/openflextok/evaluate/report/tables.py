@@ -57,11 +57,19 @@ def protocol_card(protocol: Protocol) -> str:
     return f'<dl class="card">{body}</dl>'
 
 
-def apart(protocol: Protocol, number: int, other: Protocol, other_number: int) -> str:
-    """Why figures of two groups are not comparable."""
-    lines = [re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line) for line in differences(protocol, other)]
-    items = "".join(f"<li>{escape(line.replace('_', ' ', 1))}</li>" for line in lines)
-    return f"<p>Not comparable with protocol {other_number}; {number} against {other_number}:</p><ul>{items}</ul>"
+def apart(protocols: Sequence[Protocol], place: int) -> str:
+    """Why figures of one group are not comparable with those of each other one, a line each."""
+    lines = [
+        f"<li>protocol {number}: {escape(_differing(protocols[place], other))}</li>"
+        for number, other in enumerate(protocols, 1)
+        if other != protocols[place]
+    ]
+    return f"<p>Not comparable (this one against the other) with</p><ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _differing(protocol: Protocol, other: Protocol) -> str:
+    lines = (re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line) for line in differences(protocol, other))
+    return "; ".join(line.replace("_", " ", 1) for line in lines)
 
 
 def figure_tables(measured: Sequence[Measured], protocol: Protocol, number: int, title: str) -> str:
@@ -170,5 +178,5 @@ def notes(measured: Sequence[Measured]) -> str:
     for one in measured:
         for note in one.result.notes:
             names.setdefault(note, []).append(one.name)
-    items = [f"<li><b>{escape(', '.join(of))}:</b> {escape(note)}</li>" for note, of in names.items()]
+    items = [f"<li><b>{escape('; '.join(of))}:</b> {escape(note)}</li>" for note, of in names.items()]
     return f"<h3>Notes</h3><ul>{''.join(items)}</ul>" if items else ""
