@@ -10,7 +10,7 @@ PROTOCOL = Protocol("reconstruct", "p", "all", "0" * 64, 1, 1, (8, 8), "c", "r",
 
 def points(metric: str, seed: int) -> Result:
     draw = random.Random(seed)
-    figures = [Figure(metric, draw.random(), 1, bytes=float(size)) for size in draw.sample(range(100), 20)]
+    figures = [Figure(metric, draw.random(), 1, bytes=float(size)) for size in draw.sample(range(1, 100), 20)]
     return Result(PROTOCOL, Subject("x", "codec"), tuple(figures))
 
 
