@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 400, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 62, 24, 12, 46
 COLOURS = ("#0072b2", "#d55e00", "#008866", "#b0518a", "#222222", "#c08500", "#56b4e9")
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
 MARKERS = (
