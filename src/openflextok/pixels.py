@@ -1,7 +1,7 @@
 """From any picture file to clean RGB pixels and back: the one place that knows about image modes and broken files.
 
 path | bytes | PIL --read_image--> PIL RGB --center_crop--> PIL RGB --to_uint8_tensor--> uint8 (H, W, 3)
-uint8 (B, H, W, 3) --to_float--> float (B, 3, H, W) in [-1, 1] --to_pil--> list of PIL RGB
+uint8 (B, H, W, 3) --to_float--> float (B, 3, H, W) in [-1, 1] --to_uint8--> uint8, or --to_pil--> list of PIL RGB
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def to_float(images_BHWC: torch.Tensor) -> torch.Tensor:
     return images_BHWC.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0).contiguous()
 
 
-def to_pil(images_BCHW: torch.Tensor) -> list[Image.Image]:
-    """Float pictures (B, 3, H, W) in [-1, 1] as PIL RGB: clamped, rounded half to even.
+def to_uint8(images_BCHW: torch.Tensor) -> torch.Tensor:
+    """Float pictures (B, 3, H, W) in [-1, 1] as uint8 (B, H, W, 3) on the CPU: clamped, rounded half to even.
 
     Raises ValueError for another shape or for NaN.
     """
@@ -172,5 +172,9 @@ def to_pil(images_BCHW: torch.Tensor) -> list[Image.Image]:
     bad = [index for index, image in enumerate(values) if bool(image.isnan().any())]
     if bad:
         raise ValueError(f"cannot show pictures {bad} of {len(values)}: they hold NaN; check the input and the weights")
-    pixels = values.add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-    return [Image.fromarray(image) for image in pixels.contiguous().numpy()]
+    return values.add(1.0).mul(127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def to_pil(images_BCHW: torch.Tensor) -> list[Image.Image]:
+    """Float pictures (B, 3, H, W) in [-1, 1] as PIL RGB, made as by `to_uint8`."""
+    return [Image.fromarray(image) for image in to_uint8(images_BCHW).numpy()]

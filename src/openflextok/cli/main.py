@@ -21,6 +21,7 @@ app.command("openflextok.cli.tokens:decode", name="decode", help="A token file b
 app.command("openflextok.cli.tokenize:tokenize", name="tokenize", help="A whole data set to shards of tokens.")
 app.command("openflextok.cli.reconstruct:reconstruct", name="reconstruct", help="Encode and decode images.")
 app.command("openflextok.cli.generate:generate", name="generate", help="New images from classes or captions.")
+app.command("openflextok.cli.evaluate:app", name="evaluate", help="Measure tokenizers and generators.")
 app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
 app.command("openflextok.cli.convert:convert", name="convert", help="A checkpoint to or from the official format.")
 app.command("openflextok.cli.info:info", name="info", help="What a checkpoint is.")

@@ -22,22 +22,26 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 @dataclass(frozen=True)
-class _Storage:
+class Storage:
+    """A run of numbers by its key."""
+
     key: str
     dtype: type[np.number[Any]]
     count: int
 
 
 @dataclass(frozen=True)
-class _View:
-    storage: _Storage
+class View:
+    """A tensor as part of a storage."""
+
+    storage: Storage
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
 
-def _rebuild(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _View:
-    return _View(storage, offset, size, stride)
+def _rebuild(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> View:
+    return View(storage, offset, size, stride)
 
 
 TORCH_NAMES: Names = {
@@ -51,11 +55,11 @@ TORCH_NAMES: Names = {
 class _LegacyUnpickler(RestrictedUnpickler):
     """Adds the references of torch to storages; the location (a device) is ignored."""
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Storage:
         kind, dtype, key, _location, count, view = pid
         if kind != "storage" or view is not None:
             raise ValueError(f"refused the external reference {pid!r}: expected a whole storage")
-        return _Storage(key, dtype, count)
+        return Storage(key, dtype, count)
 
 
 def read_legacy_state_dict(data: bytes) -> dict[str, Tensor]:
@@ -66,7 +70,7 @@ def read_legacy_state_dict(data: bytes) -> dict[str, Tensor]:
     RestrictedUnpickler(file, {}).load()  # the writer's byte order and integer sizes: little endian in practice
     views = _LegacyUnpickler(file, TORCH_NAMES).load()
     keys = RestrictedUnpickler(file, {}).load()
-    if not isinstance(views, dict) or not all(isinstance(view, _View) for view in views.values()):
+    if not isinstance(views, dict) or not all(isinstance(view, View) for view in views.values()):
         raise ValueError("expected a flat state dict of tensors")
     storages = {view.storage.key: view.storage for view in views.values()}
     values: dict[str, Tensor] = {}

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
+
+from openflextok.evaluate.statistics import Moments
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,16 @@ class Gaussian:
 
 def fit_gaussian(batches: Iterable[Tensor]) -> Gaussian:
     """The Gaussian of features in batches (N,D); ValueError for fewer than two vectors or non-finite values."""
-    shift_D = total_D = products_DD = None
-    count = 0
-    for batch_ND in batches:
-        x_ND = batch_ND.detach().double()
-        if x_ND.ndim != 2 or not bool(x_ND.isfinite().all()):
-            raise ValueError(f"cannot fit features of shape {tuple(x_ND.shape)}: need finite (N,D)")
-        if shift_D is None or total_D is None or products_DD is None:
-            shift_D = x_ND.mean(0) if len(x_ND) else x_ND.new_zeros(x_ND.shape[1])
-            total_D, products_DD = torch.zeros_like(shift_D), x_ND.new_zeros(x_ND.shape[1], x_ND.shape[1])
-        x_ND = x_ND - shift_D  # keeps the sums small, so that the subtraction below loses nothing
-        total_D, products_DD, count = total_D + x_ND.sum(0), products_DD + x_ND.T @ x_ND, count + len(x_ND)
-    if count < 2 or shift_D is None or total_D is None or products_DD is None:
-        raise ValueError(f"cannot fit a Gaussian to {count} feature vectors: need at least 2")
-    mean_D = total_D / count
-    covariance_DD = (products_DD - count * mean_D.outer(mean_D)) / (count - 1)
-    return Gaussian(mean_D + shift_D, covariance_DD, count)
+    found = map(Moments.of, batches)
+    first = next(found, None)
+    if first is None:
+        raise ValueError("cannot fit a Gaussian to 0 feature vectors: need at least 2")
+    return gaussian_of(reduce(Moments.merge, found, first))
+
+
+def gaussian_of(moments: Moments) -> Gaussian:
+    """The Gaussian of merged moments."""
+    return Gaussian(moments.mean_D, moments.covariance_DD, moments.count)
 
 
 def symmetric_sqrt(matrix_DD: Tensor) -> Tensor:
@@ -52,16 +49,27 @@ def symmetric_sqrt(matrix_DD: Tensor) -> Tensor:
     return (vectors_DD * values_D.clamp(min=0).sqrt()) @ vectors_DD.T
 
 
+class DistanceTo:
+    """The squared Frechet distance of Gaussians to one of them, whose root is taken once."""
+
+    def __init__(self, real: Gaussian) -> None:
+        self.real, self.root_DD = real, symmetric_sqrt(real.covariance_DD)
+
+    def __call__(self, made: Gaussian) -> float:
+        """>= 0 but for rounding."""
+        real = self.real
+        if real.mean_D.shape != made.mean_D.shape:
+            sizes = f"{real.mean_D.shape[0]} features with {made.mean_D.shape[0]}"
+            raise ValueError(f"cannot compare {sizes}: use one network for both")
+        product_DD = self.root_DD @ made.covariance_DD @ self.root_DD
+        overlap = torch.linalg.eigvalsh((product_DD + product_DD.T) / 2).clamp(min=0).sqrt().sum()
+        apart = (real.mean_D - made.mean_D).square().sum()
+        return float(apart + real.covariance_DD.trace() + made.covariance_DD.trace() - 2 * overlap)
+
+
 def gaussian_distance(a: Gaussian, b: Gaussian) -> float:
     """The squared Frechet distance of two Gaussians, >= 0 but for rounding."""
-    if a.mean_D.shape != b.mean_D.shape:
-        sizes = f"{a.mean_D.shape[0]} features with {b.mean_D.shape[0]}"
-        raise ValueError(f"cannot compare {sizes}: use one network for both")
-    root_DD = symmetric_sqrt(a.covariance_DD)
-    product_DD = root_DD @ b.covariance_DD @ root_DD
-    overlap = torch.linalg.eigvalsh((product_DD + product_DD.T) / 2).clamp(min=0).sqrt().sum()
-    apart = (a.mean_D - b.mean_D).square().sum()
-    return float(apart + a.covariance_DD.trace() + b.covariance_DD.trace() - 2 * overlap)
+    return DistanceTo(a)(b)
 
 
 def frechet_distance(features_a_ND: Tensor, features_b_ND: Tensor) -> float:

@@ -1,0 +1,200 @@
+"""A tokenizer on a set of images: every length and seed, compared with the originals.
+
+    crops uint8 -> encode -> ids -> truncate(length) -> decode(seed) -> 8 bits -> metrics against the crops
+
+Figures that begin with "space-" are of the latent space alone, without tokens: the ceiling.
+
+Shapes: B images, C channels, H height, W width, L lengths, S decode seeds, N tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from openflextok.evaluate import measuring
+from openflextok.evaluate.figures import Arm, bits_figures, code_figures, pair_figures, set_figures
+from openflextok.evaluate.job import Job, Plan
+from openflextok.evaluate.measuring import Instruments, decode_all, rounded, shown_places
+from openflextok.evaluate.metric_table import Chosen
+from openflextok.evaluate.parts import Part, Parts
+from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
+from openflextok.evaluate.results import Figure, Result, Setting, Subject
+from openflextok.generators.generator import Generator
+from openflextok.pixels import to_float, to_uint8
+from openflextok.tokenizer import Tokenizer, weights_digest
+
+SHOWN = 4  # pictures
+LN2 = math.log(2)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure of a tokenizer."""
+
+    lengths: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
+    options: tuple[tuple[str, Any], ...] = ()
+    """Of the decoder: ("steps", 20), ...; what is not named is the decoder's own choice."""
+    batch: int = 16
+
+    def check(self, most: int) -> None:
+        """ValueError for lengths a tokenizer of `most` tokens does not have, or nothing to do."""
+        bad = [length for length in self.lengths if not 1 <= length <= most]
+        if bad or not self.lengths:
+            raise ValueError(f"cannot measure at lengths {bad or self.lengths}: allowed is 1 <= length <= {most}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds) or self.batch < 1:
+            raise ValueError(
+                f"seeds {self.seeds}, batch {self.batch}: give different seeds of 0 or more, batch 1 or more"
+            )
+
+    def settings(self) -> tuple[Setting, ...]:
+        """As the card names them."""
+        given = dict(self.options)
+        named = [Setting(name, str(given.get(name, "the decoder's own"))) for name in ("steps", "guidance")]
+        others = [Setting(name, str(value)) for name, value in given.items() if name not in ("steps", "guidance")]
+        return (*named, *others, Setting("decode seeds", ",".join(map(str, self.seeds))))
+
+
+class Reconstruction(Job):
+    """The measurement of one tokenizer against one reference set."""
+
+    def __init__(
+        self,
+        name: str,
+        tokenizer: Tokenizer,
+        reference: Reference,
+        survey: Survey,
+        wanted: Wanted,
+        chosen: Chosen,
+        networks: Sequence[str] = ("mobilenet-v2",),
+        generator: Generator | None = None,
+    ) -> None:
+        """name: of the tokenizer; networks: for set distances; generator: whose probabilities give bits, too.
+
+        Raises ValueError for lengths or seeds out of range, sizes that differ, or a generator of other ids.
+        """
+        wanted.check(tokenizer.num_tokens)
+        if reference.image_size != tokenizer.image_size:
+            raise ValueError(f"the reference has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
+        if generator is not None:
+            generator.check_tokenizer(tokenizer)
+        self.tokenizer, self.reference, self.wanted, self.generator = tokenizer, reference, wanted, generator
+        self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
+        self.shown = shown_places(len(reference), SHOWN)
+        self.survey = survey
+        models = [module for module in (tokenizer, generator) if module is not None]
+        self.plan = Plan(
+            reference.protocol("reconstruct", survey),
+            Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings()),
+            tuple(weights_digest(module) for module in models),
+            wanted.lengths,
+            wanted.seeds,
+            (*chosen.pairs, *chosen.sets, *chosen.tokens),
+            self.tools.networks,
+            wanted.batch,
+        )
+
+    # -- one stretch --------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def part(self, stretch: ReferenceBatch) -> Part:
+        part = Part()
+        if not stretch.places:
+            return part
+        original_BCHW = to_float(stretch.pixels_BHWC).to(self.tokenizer.device)
+        tokens = self.tokenizer.encode(original_BCHW)
+        wanted = self.wanted
+        made_LSBCHW, part.values["decode_seconds"] = decode_all(
+            self.tokenizer, tokens, wanted.lengths, wanted.seeds, stretch.places, dict(wanted.options)
+        )
+        ceiling_BCHW = rounded(self.tokenizer.space.decode(self.tokenizer.space.encode(original_BCHW)).clamp(-1, 1))
+        self.tools.look_at_real(part, original_BCHW)
+        for arm, images_LSBCHW in (("", made_LSBCHW), ("space-", ceiling_BCHW[None, None])):
+            self.tools.compare(part, arm, original_BCHW, images_LSBCHW)
+            self.tools.look(part, arm, images_LSBCHW)
+        if tokens.ids_BN is not None:
+            part.tokens["ids"] = tokens.ids_BN.cpu()
+            if self.generator is not None:
+                part.tokens["bits_generator"] = -self.generator.score(tokens.ids_BN).cpu() / LN2
+        rows = [row for row, place in enumerate(stretch.places) if place in self.shown]
+        if rows:
+            part.pictures["original"] = stretch.pixels_BHWC[rows]
+            for length, made_SBCHW in zip(wanted.lengths, made_LSBCHW, strict=True):
+                part.pictures[str(length)] = to_uint8(made_SBCHW[0, rows])
+        return part
+
+    # -- all of them --------------------------------------------------------------------------------------------
+
+    def result(self, parts: Parts) -> tuple[Result, Image.Image]:
+        arms = self.arms()
+        figures: list[Figure] = []
+        for arm in arms:
+            for metric, measure in self.tools.pairs.items():
+                figures += pair_figures(parts, arm, metric, measure.network)
+            for extractor in self.tools.extractors:
+                figures += set_figures(parts, arm, self.tools.sets, extractor.network)
+        figures += self.token_figures(parts)
+        figures += seconds_figures(parts, arms[0])
+        columns = [("original", parts.pictures("original"))]
+        for length in self.wanted.lengths:
+            columns.append((f"{length} token{'s' if length > 1 else ''}", parts.pictures(str(length))))
+        return Result(self.plan.protocol, self.plan.subject, tuple(figures), self.notes(parts)), measuring.grid(columns)
+
+    def arms(self) -> tuple[Arm, Arm]:
+        """The rebuilt images at each length, and the ceiling."""
+        lengths, finite = self.wanted.lengths, math.isfinite(self.tokenizer.bits_per_token)
+        sizes = tuple(float(self.tokenizer.bytes_per_image(length)) if finite else None for length in lengths)
+        return Arm("", lengths, sizes, paired=True), Arm("space-", (None,), (None,), paired=True)
+
+    def token_figures(self, parts: Parts) -> list[Figure]:
+        """How codes are used and what they cost; nothing for continuous tokens."""
+        if not self.tools.chosen.tokens or not parts.has("tokens", "ids"):
+            return []
+        ids_RN, size, lengths = parts.tokens("ids"), self.tokenizer.quantizer.codebook_size, self.wanted.lengths
+        scores = {"bits_generator": parts.tokens("bits_generator")} if self.generator is not None else {}
+        made = {
+            "codes": lambda: code_figures(ids_RN, size, lengths),
+            "bits": lambda: bits_figures(ids_RN, size, lengths, scores),
+        }
+        return [figure for name in self.tools.chosen.tokens for figure in made[name]()]
+
+    def notes(self, parts: Parts) -> tuple[str, ...]:
+        """What a reader must know of the figures."""
+        found = [*self.tools.notes, *(f"unreadable: {line}" for line in self.survey.unreadable)]
+        if self.tools.sets:
+            found.append(
+                "set distances are to the originals of these very images; they have no interval, as resampling biases them"
+            )
+        if not parts.has("tokens", "ids"):
+            found.append("tokens are continuous: no figures of codes or bits")
+        elif self.tools.chosen.tokens:
+            found += TOKEN_NOTES
+        device, threads = self.tokenizer.device.type, torch.get_num_threads()
+        found.append(
+            f"decode_seconds: median per image in batches of {self.wanted.batch}, one {device} machine, {threads} threads"
+        )
+        if len(self.wanted.seeds) > 1:
+            found.append(
+                f"values are means over {len(self.wanted.seeds)} decode seeds, spread is their standard deviation"
+            )
+        return tuple(found)
+
+
+TOKEN_NOTES = (
+    "codes_used and perplexity cannot exceed the number of tokens measured; token_* are of one token, numbered by length",
+    "bits_order0: ideal adaptive code for each position over this very stream, the learning included",
+)
+
+
+def seconds_figures(parts: Parts, arm: Arm) -> list[Figure]:
+    """Median seconds of an image at each length."""
+    rows = zip(parts.values("decode_seconds"), arm.lengths, arm.bytes, strict=True)
+    return [
+        Figure("decode_seconds", x_SB.median().item(), x_SB.shape[1], length=n, bytes=size) for x_SB, n, size in rows
+    ]
