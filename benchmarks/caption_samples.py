@@ -35,7 +35,7 @@ def main() -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--name", help="how to call the pictures in the results")
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0, 4.0])
+    parser.add_argument("--guidance", type=float, help="the generator's own if not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "captions.json")
     options = parser.parse_args()
     generator = oft.load_generator(options.generator)
@@ -63,7 +63,9 @@ def main() -> None:
         return decoder.decoded(tokens, tokenizer.num_tokens, seeds)
 
     def frechet(of: str, features_ND: Tensor) -> None:
-        note(what="MobileNet Frechet distance to held-out images", of=of, distance=frechet_distance(features_ND, real_ND))
+        note(
+            what="MobileNet Frechet distance to held-out images", of=of, distance=frechet_distance(features_ND, real_ND)
+        )
 
     size, train_ids = generator.config.gpt.codebook_size, train.ids(range(len(train)))
     frechet("held-out tokens", full(ids))
@@ -71,36 +73,34 @@ def main() -> None:
     frechet("uniform ids", full(baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0)))
     none = generator.sample(count=len(said), guidance=1.0)
     frechet("generator, no caption", full(none))
-    for guidance in options.guidance:
-        own, swapped, again = (
-            generator.sample(captions=words, guidance=guidance, seed=first)
-            for words, first in ((said, 0), (others, 0), (said, len(said)))
-        )
-        frechet(f"generator, guidance {guidance}", full(own))
-        apart = {"another caption, same seed": swapped, "same caption, another seed": again}
-        away = {name: distance(full(own), full(tokens)) for name, tokens in apart.items()}
-        for name, distance_N in away.items():
-            low, high = mean_interval(distance_N)
-            note(
-                what="cosine distance of two samples", by=name, guidance=guidance,
-                distance=distance_N.mean().item(), low=low, high=high,
-            )  # fmt: skip
-        further_N = (away["another caption, same seed"] > away["same caption, another seed"]).double()
-        low, high = mean_interval(further_N)
-        note(
-            what="share of samples that another caption moves further than another seed", guidance=guidance,
-            share=further_N.mean().item(), low=low, high=high,
-        )  # fmt: skip
-        for length in power_lengths(tokenizer.num_tokens):
-            made_ND = decoder.decoded(own, length, seeds)
-            note(**retrieval(made_ND, real_ND, said), of="own caption", guidance=guidance, length=length)
-            note(**retrieval(made_ND, real_ND, said, kinds), of="own caption", guidance=guidance, length=length)
+    frechet("generator, guidance 1", full(generator.sample(captions=said, guidance=1.0)))
+    guidance = options.guidance or generator.config.guidance
+    own, swapped, again = (
+        generator.sample(captions=words, guidance=guidance, seed=first)
+        for words, first in ((said, 0), (others, 0), (said, len(said)))
+    )
+    frechet(f"generator, guidance {guidance:g}", full(own))
+    apart = {"another caption, same seed": swapped, "same caption, another seed": again}
+    away = {name: distance(full(own), full(tokens)) for name, tokens in apart.items()}
+    for name, distance_N in away.items():
+        low, high = mean_interval(distance_N)
+        mean = distance_N.mean().item()
+        note(what="cosine distance of two samples", by=name, guidance=guidance, distance=mean, low=low, high=high)
+    further_N = (away["another caption, same seed"] > away["same caption, another seed"]).double()
+    low, high = mean_interval(further_N)
+    what, share = "share of samples that another caption moves further than another seed", further_N.mean().item()
+    note(what=what, guidance=guidance, share=share, low=low, high=high)
+
+    def retrieve(of: str, tokens: Tensor, length: int, **values: object) -> None:
+        made_ND = decoder.decoded(tokens, length, seeds)
+        for among in (None, kinds):
+            note(**retrieval(made_ND, real_ND, said, among), of=of, length=length, **values)
+
+    retrieve("held-out tokens", ids, tokenizer.num_tokens)
+    retrieve("generator, no caption", none, tokenizer.num_tokens)
+    retrieve("generator, another's caption", swapped, tokenizer.num_tokens, guidance=guidance)
     for length in power_lengths(tokenizer.num_tokens):
-        made_ND = decoder.decoded(ids, length, seeds)
-        note(**retrieval(made_ND, real_ND, said), of="held-out tokens", length=length)
-        note(**retrieval(made_ND, real_ND, said, kinds), of="held-out tokens", length=length)
-    note(**retrieval(full(none), real_ND, said), of="no caption", length=tokenizer.num_tokens)
-    note(**retrieval(full(none), real_ND, said, kinds), of="no caption", length=tokenizer.num_tokens)
+        retrieve("generator, its caption", own, length, guidance=guidance)
 
 
 def distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:

@@ -2,21 +2,30 @@
 
 python benchmarks/class_tokens.py GENERATOR --train TOKENS --heldout TOKENS --train-images SOURCE --images SOURCE
     --coarse META.jsonl --cache DIR [--passes 2] [--guidance 1 1.5 2.5] [--repeats 1]
-writes results/class_tokens.json.
+writes results/class_tokens.json. Each pass decodes every training photo once, with another of its crops and from another
+of the lengths 1, 2, 4, ..., N; one probe learns from all. Labels of samples are those of the held-out photos.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from decoded_features import DecodedFeatures
+from common import write
+from decoded_features import DecodedFeatures, crops
 from torch import Tensor
 
 import openflextok as oft
+from openflextok.evaluate.probes import Share, choose_probe
 from openflextok.lengths import power_lengths
 from openflextok.token_sets.reader import TokenSet, open_token_set
+
+DECAYS = (1.0, 0.1, 0.01)
 
 
 def main() -> None:
@@ -24,39 +33,84 @@ def main() -> None:
     parser.add_argument("generator")
     for name in ("--train", "--heldout", "--train-images", "--images"):
         parser.add_argument(name, required=True)
-    parser.add_argument("--coarse", type=Path, help="meta.jsonl with label and coarse label")
+    parser.add_argument(
+        "--coarse", type=Path, required=True, help="meta.jsonl with a label and a coarse one on each line"
+    )
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--passes", type=int, default=2, help="decodings of each training photo")
     parser.add_argument("--repeats", type=int, default=1, help="samples for each held-out photo's label")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.5])
+    parser.add_argument("--name", help="how to call the data in the results")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "class_tokens.json")
     options = parser.parse_args()
     generator = oft.load_generator(options.generator)
     tokenizer = oft.load(generator.config.tokenizer)
     generator.check_tokenizer(tokenizer)
     train, heldout = open_token_set(options.train), open_token_set(options.heldout)
-    decoder = DecodedFeatures(tokenizer, options.cache)
-    lengths = power_lengths(tokenizer.num_tokens)
+    coarse = {row["label"]: row["coarse"] for row in map(json.loads, options.coarse.read_text().splitlines())}
+    decoder, lengths = DecodedFeatures(tokenizer, options.cache), power_lengths(tokenizer.num_tokens)
+    ids, words = heldout.ids(range(len(heldout))), [str(heldout.label(row)) for row in range(len(heldout))]
+    about = {"data": options.name or options.images, "classes": len(train.classes)}
+    rows: list[dict[str, object]] = []
 
-    for number in range(options.passes):
-        features, labels = training_features(decoder, train, lengths, number)
-        print(number, features.shape, decoder.made, decoder.seconds, flush=True)
-    ids, words = heldout.ids(range(len(heldout))), [heldout.label(row) for row in range(len(heldout))]
-    for length in lengths:
-        decoder.decoded(ids, length, list(range(len(ids))))
-        print("recon", length, decoder.made, decoder.seconds, flush=True)
+    def note(probe: str, of: str, named: Sequence[str], right: Sequence[str], **values: object) -> None:
+        pairs = list(zip(named, right, strict=True))
+        fine = Share(sum(a == b for a, b in pairs), len(pairs))
+        group = Share(sum(coarse[a] == coarse[b] for a, b in pairs), len(pairs))
+        kind = {"coarse": group.value, "coarse_low": group.interval[0], "coarse_high": group.interval[1]}
+        rows.append(about | {"probe": probe, "of": of} | values | fine.figures | kind)
+        print(rows[-1], flush=True)
+        write(options.out, "class_tokens", rows)
+
+    real_train, train_labels, _ = crops(options.train_images, tokenizer.image_size)
+    real_words, real_ND = [str(label) for label in train_labels], decoder.images(real_train)
+    del real_train
+    photos, photo_labels, _ = crops(options.images, tokenizer.image_size)
+    photos_ND, right = decoder.images(photos), [str(label) for label in photo_labels]
+    often = Counter(real_words).most_common(1)[0][0]
+    rows.append(about | {"probe": "none", "of": "chance", "accuracy": 1 / len(train.classes)})
+    note("none", "the most frequent class of the training photos", [often] * len(words), words)
+    real = choose_probe(real_ND, real_words, decays=DECAYS)
+    note("real photos", "held-out photos", real.names(photos_ND), right, decay=real.decay)
+
+    passes = [training_features(decoder, train, lengths, number) for number in range(options.passes)]
+    decoded_ND = torch.cat([found.features_ND for found in passes])
+    decoded_words = [word for found in passes for word in found.labels]
+    pictures = [picture for found in passes for picture in found.pictures]
+    probe = choose_probe(decoded_ND, decoded_words, pictures, DECAYS)
+    about |= {"training_images": len(decoded_words), "decay": probe.decay}
+    note("decoded photos", "held-out photos", probe.names(photos_ND), right)
+
+    def read(of: str, made: Sequence[Tensor], **values: object) -> None:
+        wanted = words * len(made)
+        for length in lengths:
+            parts = [decoder.decoded(part, length, seeds(number)) for number, part in enumerate(made)]
+            made_ND = torch.cat(parts)
+            top5 = probe.accuracy(made_ND, wanted, 5).value
+            note("decoded photos", of, probe.names(made_ND), wanted, length=length, top5=top5, **values)
+            if length == lengths[-1]:
+                note("real photos", of, real.names(made_ND), wanted, length=length, **values)
+
+    def seeds(number: int) -> list[int]:
+        return list(range(number * len(words), (number + 1) * len(words)))
+
+    read("held-out photos' tokens", [ids])
     for guidance in options.guidance:
-        for repeat in range(options.repeats):
-            seeds = [repeat * len(words) + i for i in range(len(words))]
-            made = generator.sample(labels=words, guidance=guidance, seed=seeds)
-            for length in lengths:
-                decoder.decoded(made, length, seeds)
-            print("samples", guidance, decoder.made, decoder.seconds, flush=True)
+        numbers = range(options.repeats)
+        made = [generator.sample(labels=words, guidance=guidance, seed=seeds(number)) for number in numbers]
+        read("samples", made, guidance=guidance)
 
 
-def training_features(
-    decoder: DecodedFeatures, tokens: TokenSet, lengths: tuple[int, ...], number: int
-) -> tuple[Tensor, list[str | None]]:
+@dataclass(frozen=True)
+class Decoded:
+    """Features of decoded training photos."""
+
+    features_ND: Tensor
+    labels: list[str]
+    pictures: list[str]
+
+
+def training_features(decoder: DecodedFeatures, tokens: TokenSet, lengths: tuple[int, ...], number: int) -> Decoded:
     """Features of every training photo once, each pass with another crop and another length."""
     pictures: dict[str, list[int]] = {}
     for row in range(len(tokens)):
@@ -67,7 +121,7 @@ def training_features(
         mine = [row for i, row in enumerate(rows) if (i + 3 * number) % len(lengths) == place]
         parts.append(decoder.decoded(tokens.ids(mine), length, mine))
         order += mine
-    return torch.cat(parts), [tokens.label(row) for row in order]
+    return Decoded(torch.cat(parts), [str(tokens.label(row)) for row in order], [tokens.key(row) for row in order])
 
 
 if __name__ == "__main__":

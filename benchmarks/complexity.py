@@ -1,6 +1,6 @@
 """How many tokens images of different complexity need: shortest lengths by target, against bytes of lossless WebP.
 
-python benchmarks/complexity.py SOURCE [SOURCE ...] [--name NAME ...] [--curves 24]    writes results/complexity.json
+python benchmarks/complexity.py SOURCE [SOURCE ...] [--name NAME ...] [--count 148] [--curves 24]    writes results/complexity.json
 
 Targets are the medians over all images at `--at` tokens. Bisection is checked on the full curves of the first --curves
 images, evenly spread, of each source.
@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", nargs="+")
     parser.add_argument("--name", nargs="*", help="how to call the sources in the results")
+    parser.add_argument("--count", type=int, default=10**9, help="images per source, evenly spread")
     parser.add_argument("--curves", type=int, default=24)
     parser.add_argument("--at", type=int, default=16)
     parser.add_argument("--steps", default="fast")
@@ -64,19 +65,20 @@ def main() -> None:
     for name, spec in zip(options.name or options.sources, options.sources, strict=True):
         start = time.perf_counter()
         images, _, _ = crops(spec, tokenizer.image_size)
-        chosen = torch.arange(0, len(images), max(1, len(images) // options.curves))[: options.curves]
-        with torch.autocast("cpu", torch.bfloat16, enabled=False):
-            found = PrefixDistances(Bf16(tokenizer), images, list(measures.values()), steps=options.steps)  # pyright: ignore
-            middle_M = found.at(torch.full((len(images),), options.at)).median(0).values
-            lengths = {
-                measure: shortest_lengths(column(found, i), middle_M[i].item(), len(images), tokenizer.num_tokens)
-                for i, measure in enumerate(measures)
-            }
-            seconds = round(time.perf_counter() - start)
-            for length in range(1, tokenizer.num_tokens + 1):
-                wanted = torch.zeros(len(images), dtype=torch.int64)
-                wanted[chosen] = length
-                found.at(wanted)
+        images = images[spread(len(images), options.count)]
+        chosen = spread(len(images), options.curves)
+        found = PrefixDistances(Bf16(tokenizer), images, list(measures.values()), steps=options.steps)  # pyright: ignore
+        middle_M = found.at(torch.full((len(images),), options.at)).median(0).values
+        lengths = {
+            measure: shortest_lengths(column(found, i), middle_M[i].item(), len(images), tokenizer.num_tokens)
+            for i, measure in enumerate(measures)
+        }
+        seconds = round(time.perf_counter() - start)
+        print(name, {m: v.tolist() for m, v in lengths.items()}, seconds, flush=True)
+        for length in range(1, tokenizer.num_tokens + 1):
+            wanted = torch.zeros(len(images), dtype=torch.int64)
+            wanted[chosen] = length
+            found.at(wanted)
         complexity = {"bytes of lossless WebP": webp_bytes(images), "mean squared gradient": gradient_energy(images)}
         powers = power_lengths(tokenizer.num_tokens)
         for i, (measure, length_B) in enumerate(lengths.items()):
@@ -101,6 +103,11 @@ def main() -> None:
                     **about, what="Spearman's correlation of length with", complexity=kind,
                     spearman=spearman(values.double(), length_B.double()).item(), low=low, high=high,
                 )  # fmt: skip
+
+
+def spread(images: int, count: int) -> Tensor:
+    """Numbers of `count` of the images, evenly spaced."""
+    return torch.arange(0, images, max(1, images // count))[:count]
 
 
 def column(distances: PrefixDistances, measure: int) -> Callable[[Tensor], Tensor]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from common import write
 
 import openflextok as oft
-from openflextok.evaluate.probes import LabelledTokens, Share, majority, probe_tokens
+from openflextok.evaluate.probes import Share, majority, probe_prefix
 from openflextok.lengths import power_lengths
+from openflextok.token_sets.labelled import labelled_tokens
 from openflextok.token_sets.reader import open_token_set
 
 
@@ -23,37 +24,22 @@ def main() -> None:
     parser.add_argument("--name", help="how to call the data in the results")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "token_probe.json")
     options = parser.parse_args()
-    train, heldout = labelled(options.tokens), labelled(options.heldout)
+    train, heldout = (labelled_tokens(open_token_set(where)) for where in (options.tokens, options.heldout))
     quantizer = oft.load(open_token_set(options.tokens).tokenizer).quantizer
     classes = len(set(train.labels))
     about = {"data": options.name or options.heldout, "classes": classes, "training_rows": len(train.labels)}
     rows: list[dict[str, object]] = []
 
     def note(by: str, share: Share, **values: object) -> None:
-        rows.append(about | {"by": by} | figures(share) | values)
+        rows.append(about | {"by": by} | share.figures | values)
         print(rows[-1], flush=True)
         write(options.out, "token_probe", rows)
 
     rows.append(about | {"by": "chance", "accuracy": 1 / classes})
     note("the most frequent class", majority(train.labels, heldout.labels))
     for length in power_lengths(train.ids_NK.shape[1]):
-        for found in probe_tokens(quantizer, train, heldout, [length]):
-            note("tokens", found.accuracy, length=length, top5=found.top5.value, decay=found.decay)
-
-
-def figures(share: Share) -> dict[str, object]:
-    """A share as a row of results: with its 95 % interval."""
-    low, high = share.interval
-    return {"accuracy": share.value, "low": low, "high": high, "n": share.n}
-
-
-def labelled(where: str) -> LabelledTokens:
-    """The rows of a token set that have a label."""
-    tokens = open_token_set(where)
-    labels = [tokens.label(row) for row in range(len(tokens))]
-    rows = [row for row, label in enumerate(labels) if label is not None]
-    pictures = [tokens.key(row) for row in rows]
-    return LabelledTokens(tokens.ids(rows), [label for label in labels if label is not None], pictures)
+        found = probe_prefix(quantizer, train, heldout, length)
+        note("tokens", found.accuracy, length=length, top5=found.top5.value, decay=found.decay)
 
 
 if __name__ == "__main__":

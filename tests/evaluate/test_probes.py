@@ -15,7 +15,7 @@ from openflextok.evaluate.probes import (
     fit_probe,
     majority,
     prefix_features,
-    probe_tokens,
+    probe_prefix,
 )
 from openflextok.quantizers.fsq import FSQ
 
@@ -124,8 +124,7 @@ def test_what_the_tokens_say_of_the_class_by_length() -> None:
         return LabelledTokens(ids_NK, [f"class {i}" for i in number_N.tolist()], [str(i) for i in range(n)])
 
     train, heldout = rows(300), rows(100)
-    found = probe_tokens(quantizer, train, heldout)
-    assert [row.length for row in found] == [1, 2, 4]
+    found = [probe_prefix(quantizer, train, heldout, length) for length in (1, 2, 4)]
     assert found[0].accuracy.value < 0.5 and found[1].accuracy == found[2].accuracy == Share(100, 100)
     assert found[0].top5 == Share(100, 100)  # of three classes
     features = prefix_features(quantizer, train.ids_NK, 2)

@@ -87,6 +87,9 @@ def reconstruct(
     measure(job, out or Path(f"reconstruct-{subject}-{short_name(data)}.json"))
 
 
+app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
+
+
 def device() -> str:
     """The GPU of this process, or the CPU."""
     import os

@@ -1,7 +1,7 @@
 """Linear classifiers on frozen features: what can be read off them, and off the first tokens of an image.
 
     features (N,D) -> standardise -> linear -> softmax -> cross-entropy + decay / 2 |weights|^2, to its one minimum
-    ids (N,K) -> the quantizer's values (N,K,D) -> features (N,KD), a probe for each number of tokens
+    ids (N,K) -> the quantizer's values (N,K,D) -> features (N,KD), a probe for each K
 
 The loss is convex and solved from zero by L-BFGS, so that nothing is drawn and a probe depends on its data alone.
 
@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from openflextok.interfaces import Quantizer
-from openflextok.lengths import power_lengths
 
 DECAYS = (1.0, 0.1, 0.01, 0.001, 0.0001)
 HELD_BACK = 5  # one group in so many chooses the decay
@@ -45,6 +44,12 @@ class Share:
         middle = (p + Z**2 / (2 * self.n)) / scale
         half = Z / scale * math.sqrt(p * (1 - p) / self.n + Z**2 / (4 * self.n**2))
         return max(0.0, middle - half), min(1.0, middle + half)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """As a row of results, with the interval."""
+        low, high = self.interval
+        return {"accuracy": self.value, "low": low, "high": high, "n": self.n}
 
 
 @dataclass(frozen=True)
@@ -165,19 +170,15 @@ def prefix_features(quantizer: Quantizer, ids_NK: Tensor, length: int) -> Tensor
     return quantizer.lookup(ids_NK[:, :length]).flatten(1).float()
 
 
-def probe_tokens(
+def probe_prefix(
     quantizer: Quantizer,
     train: LabelledTokens,
     heldout: LabelledTokens,
-    lengths: Sequence[int] | None = None,
+    length: int,
     decays: Sequence[float] = DECAYS,
-) -> list[TokenProbe]:
-    """A probe per length, trained on training rows, its decay chosen among them, and asked about held-out rows."""
-    found = []
-    for length in lengths or power_lengths(train.ids_NK.shape[1]):
-        features_ND = prefix_features(quantizer, train.ids_NK, length)
-        probe = choose_probe(features_ND, train.labels, train.pictures, decays)
-        asked_ND = prefix_features(quantizer, heldout.ids_NK, length)
-        top1, top5 = (probe.accuracy(asked_ND, heldout.labels, top) for top in (1, 5))
-        found.append(TokenProbe(length, top1, top5, probe.decay))
-    return found
+) -> TokenProbe:
+    """A probe trained on the first tokens of training rows, its decay chosen among them, asked about held-out rows."""
+    probe = choose_probe(prefix_features(quantizer, train.ids_NK, length), train.labels, train.pictures, decays)
+    asked_ND = prefix_features(quantizer, heldout.ids_NK, length)
+    top1, top5 = (probe.accuracy(asked_ND, heldout.labels, top) for top in (1, 5))
+    return TokenProbe(length, top1, top5, probe.decay)
