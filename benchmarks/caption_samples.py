@@ -91,16 +91,22 @@ def main() -> None:
     what, share = "share of samples that another caption moves further than another seed", further_N.mean().item()
     note(what=what, guidance=guidance, share=share, low=low, high=high)
 
-    def retrieve(of: str, tokens: Tensor, length: int, **values: object) -> None:
-        made_ND = decoder.decoded(tokens, length, seeds)
-        for among in (None, kinds):
-            note(**retrieval(made_ND, real_ND, said, among), of=of, length=length, **values)
+    def retrieve(of: str, tokens: Tensor, lengths: Sequence[int] = (tokenizer.num_tokens,), **values: object) -> None:
+        for among, rivals in {"all pictures": None, "pictures of its kind": kinds}.items():
+            shares = [retrieval(decoder.decoded(tokens, n, seeds), real_ND, said, rivals) for n in lengths]
+            for length, share_N in zip(lengths, shares, strict=True):
+                (low, high), (gain_low, gain_high) = mean_interval(share_N), mean_interval(shares[-1] - share_N)
+                gain = (shares[-1] - share_N).mean().item()
+                note(
+                    what="nearer to its picture than to another", of=of, among=among, asked=len(share_N), length=length,
+                    share=share_N.mean().item(), low=low, high=high,
+                    gain_of_all=gain, gain_low=gain_low, gain_high=gain_high, **values,
+                )  # fmt: skip
 
-    retrieve("held-out tokens", ids, tokenizer.num_tokens)
-    retrieve("generator, no caption", none, tokenizer.num_tokens)
-    retrieve("generator, another's caption", swapped, tokenizer.num_tokens, guidance=guidance)
-    for length in power_lengths(tokenizer.num_tokens):
-        retrieve("generator, its caption", own, length, guidance=guidance)
+    retrieve("held-out tokens", ids)
+    retrieve("generator, no caption", none)
+    retrieve("generator, another's caption", swapped, guidance=guidance)
+    retrieve("generator, its caption", own, power_lengths(tokenizer.num_tokens), guidance=guidance)
 
 
 def distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
@@ -109,10 +115,11 @@ def distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(a_ND - mean_D, b_ND - mean_D)
 
 
-def retrieval(
-    made_ND: Tensor, real_ND: Tensor, captions: Sequence[str], kinds: Sequence[str] | None = None
-) -> dict[str, object]:
-    """How often image i lies nearer to picture i than to picture j, over all j with another caption (and of i's kind)."""
+def retrieval(made_ND: Tensor, real_ND: Tensor, captions: Sequence[str], kinds: Sequence[str] | None = None) -> Tensor:
+    """(n,) for each image i the share of pictures j, of other captions (and i's kind), that are farther than picture i.
+
+    Images whose caption all of their kind share are left out.
+    """
     made_ND, real_ND = (F.normalize(x_ND - x_ND.mean(0)) for x_ND in (made_ND, real_ND))
     near_NN = made_ND @ real_ND.T
     shares = []
@@ -120,10 +127,7 @@ def retrieval(
         rivals = [j for j, c in enumerate(captions) if c != caption and (kinds is None or kinds[j] == kinds[i])]
         if rivals:
             shares.append((near_NN[i, i] > near_NN[i, rivals]).double().mean())
-    low, high = mean_interval(torch.stack(shares))
-    among = "all pictures" if kinds is None else "pictures of its kind"
-    what = {"what": "nearer to its picture than to another", "among": among, "asked": len(shares)}
-    return what | {"share": torch.stack(shares).mean().item(), "low": low, "high": high}
+    return torch.stack(shares)
 
 
 if __name__ == "__main__":

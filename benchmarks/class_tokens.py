@@ -4,6 +4,7 @@ python benchmarks/class_tokens.py GENERATOR --train TOKENS --heldout TOKENS --tr
     --coarse META.jsonl --cache DIR [--passes 2] [--guidance 1 1.5 2.5] [--repeats 1]
 writes results/class_tokens.json. Each pass decodes every training photo once, with another of its crops and from another
 of the lengths 1, 2, 4, ..., N; one probe learns from all. Labels of samples are those of the held-out photos.
+gain_of_all: how much more is named right with all tokens, image by image, with a bootstrap interval.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from decoded_features import DecodedFeatures, crops
 from torch import Tensor
 
 import openflextok as oft
+from openflextok.evaluate.bootstrap import mean_interval
 from openflextok.evaluate.probes import Share, choose_probe
 from openflextok.lengths import power_lengths
 from openflextok.token_sets.reader import TokenSet, open_token_set
@@ -82,14 +84,20 @@ def main() -> None:
     note("decoded photos", "held-out photos", probe.names(photos_ND), right)
 
     def read(of: str, made: Sequence[Tensor], **values: object) -> None:
-        wanted = words * len(made)
+        wanted, named, top5 = words * len(made), {}, {}
         for length in lengths:
             parts = [decoder.decoded(part, length, seeds(number)) for number, part in enumerate(made)]
             made_ND = torch.cat(parts)
-            top5 = probe.accuracy(made_ND, wanted, 5).value
-            note("decoded photos", of, probe.names(made_ND), wanted, length=length, top5=top5, **values)
-            if length == lengths[-1]:
-                note("real photos", of, real.names(made_ND), wanted, length=length, **values)
+            named[length], top5[length] = probe.names(made_ND), probe.accuracy(made_ND, wanted, 5).value
+        note("real photos", of, real.names(made_ND), wanted, length=lengths[-1], **values)
+        right = {
+            length: torch.tensor([a == b for a, b in zip(named[length], wanted, strict=True)]) for length in lengths
+        }
+        for length in lengths:
+            more_N = right[lengths[-1]].double() - right[length].double()
+            low, high = mean_interval(more_N)
+            gain = {"gain_of_all": more_N.mean().item(), "gain_low": low, "gain_high": high}
+            note("decoded photos", of, named[length], wanted, length=length, top5=top5[length], **gain, **values)
 
     def seeds(number: int) -> list[int]:
         return list(range(number * len(words), (number + 1) * len(words)))
