@@ -64,3 +64,21 @@ def test_bad_features_are_refused():
         fit_gaussian([torch.full((3, 2), torch.nan)])
     with pytest.raises(ValueError, match="3 features with 2"):
         frechet_distance(torch.zeros(4, 3), torch.zeros(4, 2))
+
+
+def test_a_shift_costs_its_square():
+    a = features([0, 0, 0], torch.tensor([[2.0, 0, 0], [0.3, 1, 0], [-1, 0.2, 0.5]]))
+    shift = torch.tensor([0.5, -2.0, 1.0], dtype=torch.float64)
+    assert frechet_distance(a, a + shift) == pytest.approx(5.25, rel=1e-9)
+
+
+def test_it_equals_torchmetrics_and_the_eigenvalues_of_the_plain_product():
+    fid = pytest.importorskip("torchmetrics.image.fid")
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(80, 12, generator=generator, dtype=torch.float64) * scale for scale in (1.0, 1.7))
+    ca, cb = torch.cov(a.T), torch.cov(b.T)
+    theirs = fid._compute_fid(a.mean(0), ca, b.mean(0), cb).item()
+    overlap = torch.linalg.eigvals(ca @ cb).sqrt().real.sum()
+    plain = (a.mean(0) - b.mean(0)).square().sum() + ca.trace() + cb.trace() - 2 * overlap
+    assert frechet_distance(a, b) == pytest.approx(theirs, rel=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(plain.item(), rel=1e-6)

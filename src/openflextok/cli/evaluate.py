@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from openflextok.evaluate.reference import Reference, Survey
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
+app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
 
-METRICS = "psnr,ssim,lpips-alex,colour,frechet,kid,neighbours,codes,bits"
+SET_METRICS = "frechet,kid,neighbours,codes,bits"
+METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"
 
 
 @app.command
@@ -55,7 +57,7 @@ def reconstruct(
     metrics
         Of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg, colour, frechet, kid, neighbours, codes, bits.
     networks
-        For frechet, kid and neighbours: mobilenet-v2, or folders of a DINOv2 or CLIP model (transformers).
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
     generator
         Whose probabilities give bits per image, too; without a condition.
     limit
@@ -87,7 +89,93 @@ def reconstruct(
     measure(job, out or Path(f"reconstruct-{subject}-{short_name(data)}.json"))
 
 
-app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
+@app.command
+def generate(
+    generator: str,
+    /,
+    *,
+    images: str,
+    train: str | None = None,
+    lengths: str | None = None,
+    seeds: str = "0",
+    guidance: str | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    steps: str | None = None,
+    decoder_guidance: str | None = None,
+    metrics: str = SET_METRICS,
+    networks: str = "mobilenet-v2",
+    limit: int = 0,
+    batch_size: int = 16,
+    out: Path | None = None,
+) -> None:
+    """Make a new image for the class or caption of every picture of a reference set, and compare the sets.
+
+    Killed and started again, it goes on. Under `torchrun`, process r makes the parts r, r + world, ...
+
+    Parameters
+    ----------
+    generator
+        A built-in name, a folder or a Hub id; its tokenizer is the one that its config names.
+    images
+        The reference set, held out from training: a source, as for `train` (docs/data.md).
+    train
+        Training images: as many as the reference are compared with it too, as what perfect samples would get.
+    lengths
+        Tokens decoded, as 4,16,64; all of them if not given.
+    seeds
+        Of the samples and the decoder's noise, as 0,1,2: figures are means over them.
+    guidance
+        A scale (1: none), or FIRST:LAST; the generator's own if not given.
+    temperature
+        Below 1: safer tokens.
+    top_k
+        Only the k likeliest.
+    top_p
+        Only the likeliest with this sum of probabilities.
+    min_p
+        Only those with this share of the likeliest one's probability.
+    steps
+        Solver steps of the decoder: a number, or fast, balanced, best; the decoder's own if not given.
+    decoder_guidance
+        none, a number, cfg:SCALE or apg:SCALE; the decoder's own if not given.
+    metrics
+        Of frechet, kid, neighbours, codes, bits.
+    networks
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
+    limit
+        So many pictures of the reference only, evenly spaced; 0 means all.
+    batch_size
+        Pictures at a time, and of a part of the work.
+    out
+        The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
+    """
+    from openflextok import checkpoint as checkpoints
+    from openflextok.cli.generate import parse_scales
+    from openflextok.evaluate.generate import Generation, Sampling
+    from openflextok.evaluate.metric_table import choose
+    from openflextok.evaluate.reconstruct import Wanted
+    from openflextok.evaluate.reference import Reference
+
+    chosen = choose(names(metrics))
+    model = checkpoints.load_generator(generator, device=device())
+    tokenizer = checkpoints.load(model.config.tokenizer, device=device())
+    longest = model.num_tokens
+    taken = (longest,) if lengths is None else numbers(lengths, "lengths")
+    scale = None if guidance is None else parse_scales(guidance, max(taken))
+    given = {"guidance": scale, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    sampling = Sampling(tuple((name, value) for name, value in given.items() if value is not None))
+    wanted = Wanted(taken, numbers(seeds, "seeds"), options(steps, decoder_guidance), batch_size)
+    wanted.check(longest)
+    reference = Reference(images, tokenizer.image_size, limit)
+    learned = None if train is None else Reference(train, tokenizer.image_size, len(reference))
+    subject = short_name(generator)
+    job = Generation(
+        subject, model, tokenizer, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
+    )
+    measure(job, out or Path(f"generate-{subject}.json"))
 
 
 def device() -> str:
@@ -140,6 +228,7 @@ def survey(reference: Reference) -> Survey:
 def measure(job: Job, out: Path) -> None:
     """Carry out a job, with a bar, and say what came of it."""
     import os
+    import sys
 
     from openflextok.cli.progress import ImagesBar
     from openflextok.evaluate.job import missing, run
@@ -149,6 +238,8 @@ def measure(job: Job, out: Path) -> None:
     folder = out.with_suffix(".parts")
     absent = missing(folder, job)
     own = [number for number in absent if number % world == rank]
+    for note in job.tools.notes:
+        print(f"warning: {note}", file=sys.stderr)
     if len(absent) < job.parts:
         print(f"{job.parts - len(absent)} of {job.parts} parts are there already")
     with ImagesBar(min(len(own) * job.plan.batch, len(job.reference)), visible=rank == 0) as bar:

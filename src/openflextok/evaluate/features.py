@@ -27,6 +27,8 @@ from openflextok.nets.inception import FEATURES as INCEPTION_FEATURES
 from openflextok.nets.mobilenet import FEATURES
 from openflextok.tokenizer import weights_digest
 
+AT_ONCE = 32  # images
+
 
 @dataclass(frozen=True)
 class Extractor:
@@ -46,7 +48,7 @@ class Extractor:
         if min(images_BCHW.shape[2:]) < self.least_side:
             size, name = tuple(images_BCHW.shape[2:]), self.network.name
             raise ValueError(f"images of {size} pixels are too small for {name}: it needs {self.least_side} a side")
-        return self.features(images_BCHW).float().cpu()
+        return torch.cat([self.features(part).float().cpu() for part in images_BCHW.split(AT_ONCE)])
 
 
 def mobilenet(device: torch.device | str = "cpu") -> Extractor:

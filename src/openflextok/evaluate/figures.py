@@ -69,6 +69,12 @@ def mean_and_spread(values_S: Tensor) -> tuple[float, float | None]:
     return values_S.double().mean().item(), spread
 
 
+def seconds_figures(parts: Parts, name: str, arm: Arm) -> list[Figure]:
+    """Median seconds of an image at each length."""
+    rows = zip(parts.values(name), arm.lengths, arm.bytes, strict=True)
+    return [Figure(name, x_SB.median().item(), x_SB.shape[1], length=n, bytes=size) for x_SB, n, size in rows]
+
+
 def code_figures(ids_RN: Tensor, codebook_size: int, lengths: Sequence[int]) -> list[Figure]:
     """Codes used and perplexity, of all kept tokens at each length, and of each token alone (`length` is its number)."""
     found, count = [], len(ids_RN)

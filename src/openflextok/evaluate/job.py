@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from filelock import FileLock
 from PIL import Image
 
 from openflextok.config import from_dict, to_dict
+from openflextok.evaluate.measuring import Instruments
 from openflextok.evaluate.parts import Part, Parts, part_path, write_part
 from openflextok.evaluate.reference import Reference, ReferenceBatch
 from openflextok.evaluate.results import Network, Protocol, Result, Subject, write_result
@@ -48,13 +49,14 @@ class Job(ABC):
 
     plan: Plan
     reference: Reference
+    tools: Instruments
 
     @abstractmethod
     def part(self, stretch: ReferenceBatch) -> Part:
         """Everything measured of one stretch of the reference."""
 
     @abstractmethod
-    def result(self, parts: Parts) -> tuple[Result, Image.Image]:
+    def result(self, parts: Parts) -> tuple[Result, Image.Image | None]:
         """The figures of all parts, and pictures to look at."""
 
     @property
@@ -121,7 +123,10 @@ def run(
 def combine(job: Job, folder: Path, out: Path) -> Result:
     """Write the result and its picture beside each other."""
     result, picture = job.result(Parts(folder, job.parts))
-    with atomic_file(out.with_suffix(".webp")) as temporary:
-        picture.save(temporary, format="WEBP", quality=80, method=6)
+    if picture is not None:
+        beside = out.with_suffix(".webp")
+        with atomic_file(beside) as temporary:
+            picture.save(temporary, format="WEBP", quality=80, method=6)
+        result = replace(result, pictures=beside.name)
     write_result(out, result)
     return result

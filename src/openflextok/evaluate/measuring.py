@@ -16,13 +16,15 @@ from torch import Tensor
 
 from openflextok.evaluate.features import Extractor, load_extractor
 from openflextok.evaluate.metric_table import PAIRS, SETS, Chosen, PairMeasure
-from openflextok.evaluate.parts import Part
+from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.pictures import picture_grid
+from openflextok.evaluate.reference import ReferenceBatch
 from openflextok.evaluate.results import Network
 from openflextok.pixels import to_float, to_uint8
 from openflextok.tokenizer import Tokenizer
 from openflextok.types import Tokens
 
+SHOWN = 4  # pictures
 STREAMS = 2**20  # decode seed s of image i is s * STREAMS + i
 
 
@@ -127,12 +129,38 @@ def decode_all(
     return torch.stack(images).unflatten(0, shape), torch.stack(seconds).unflatten(0, shape)
 
 
-def shown_places(count: int, most: int) -> set[int]:
+# -- pictures to look at, and notes ----------------------------------------------------------------------------------
+
+
+def shown_places(count: int) -> frozenset[int]:
     """Places of the pictures to look at: evenly spaced."""
-    few = min(count, most)
-    return {place * count // few for place in range(few)}
+    few = min(count, SHOWN)
+    return frozenset(place * count // few for place in range(few))
 
 
-def grid(columns: Sequence[tuple[str, Tensor]]) -> Image.Image:
-    """Columns of pictures, uint8 (P,H,W,3) each, under their labels."""
+def keep_pictures(
+    part: Part, stretch: ReferenceBatch, shown: frozenset[int], lengths: Sequence[int], made_LSBCHW: Tensor
+) -> None:
+    """Add to a part the pictures of the places shown: the originals, and those of the first seed at each length."""
+    rows = [row for row, place in enumerate(stretch.places) if place in shown]
+    if rows:
+        part.pictures["original"] = stretch.pixels_BHWC[rows]
+        for length, made_SBCHW in zip(lengths, made_LSBCHW, strict=True):
+            part.pictures[str(length)] = to_uint8(made_SBCHW[0, rows])
+
+
+def picture(parts: Parts, label_of_real: str, lengths: Sequence[int]) -> Image.Image | None:
+    """A row per picture: the real one, under its label, and each length; none where none of them could be read."""
+    if not parts.has("pictures", "original"):
+        return None
+    columns = [(label_of_real, parts.pictures("original"))]
+    for length in lengths:
+        columns.append((f"{length} token{'s' if length > 1 else ''}", parts.pictures(str(length))))
     return picture_grid([(label, [Image.fromarray(p) for p in pictures.numpy()]) for label, pictures in columns])
+
+
+def run_notes(batch: int, seeds: Sequence[int], device: torch.device) -> tuple[str, ...]:
+    """How the run was made: the machine behind the seconds, and the seeds behind the means."""
+    made = f"batches of {batch}, one {device.type} machine, {torch.get_num_threads()} threads"
+    over = f"values are means over {len(seeds)} decode seeds; spread is their standard deviation"
+    return (f"decode_seconds: median per image in {made}", *([over] if len(seeds) > 1 else []))

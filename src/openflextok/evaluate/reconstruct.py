@@ -18,18 +18,17 @@ import torch
 from PIL import Image
 
 from openflextok.evaluate import measuring
-from openflextok.evaluate.figures import Arm, bits_figures, code_figures, pair_figures, set_figures
+from openflextok.evaluate.figures import Arm, bits_figures, code_figures, pair_figures, seconds_figures, set_figures
 from openflextok.evaluate.job import Job, Plan
-from openflextok.evaluate.measuring import Instruments, decode_all, rounded, shown_places
+from openflextok.evaluate.measuring import Instruments, decode_all, rounded
 from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
 from openflextok.evaluate.results import Figure, Result, Setting, Subject
 from openflextok.generators.generator import Generator
-from openflextok.pixels import to_float, to_uint8
+from openflextok.pixels import to_float
 from openflextok.tokenizer import Tokenizer, weights_digest
 
-SHOWN = 4  # pictures
 LN2 = math.log(2)
 
 
@@ -86,7 +85,7 @@ class Reconstruction(Job):
             generator.check_tokenizer(tokenizer)
         self.tokenizer, self.reference, self.wanted, self.generator = tokenizer, reference, wanted, generator
         self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
-        self.shown = shown_places(len(reference), SHOWN)
+        self.shown = measuring.shown_places(len(reference))
         self.survey = survey
         models = [module for module in (tokenizer, generator) if module is not None]
         self.plan = Plan(
@@ -122,16 +121,12 @@ class Reconstruction(Job):
             part.tokens["ids"] = tokens.ids_BN.cpu()
             if self.generator is not None:
                 part.tokens["bits_generator"] = -self.generator.score(tokens.ids_BN).cpu() / LN2
-        rows = [row for row, place in enumerate(stretch.places) if place in self.shown]
-        if rows:
-            part.pictures["original"] = stretch.pixels_BHWC[rows]
-            for length, made_SBCHW in zip(wanted.lengths, made_LSBCHW, strict=True):
-                part.pictures[str(length)] = to_uint8(made_SBCHW[0, rows])
+        measuring.keep_pictures(part, stretch, self.shown, wanted.lengths, made_LSBCHW)
         return part
 
     # -- all of them --------------------------------------------------------------------------------------------
 
-    def result(self, parts: Parts) -> tuple[Result, Image.Image]:
+    def result(self, parts: Parts) -> tuple[Result, Image.Image | None]:
         arms = self.arms()
         figures: list[Figure] = []
         for arm in arms:
@@ -140,11 +135,9 @@ class Reconstruction(Job):
             for extractor in self.tools.extractors:
                 figures += set_figures(parts, arm, self.tools.sets, extractor.network)
         figures += self.token_figures(parts)
-        figures += seconds_figures(parts, arms[0])
-        columns = [("original", parts.pictures("original"))]
-        for length in self.wanted.lengths:
-            columns.append((f"{length} token{'s' if length > 1 else ''}", parts.pictures(str(length))))
-        return Result(self.plan.protocol, self.plan.subject, tuple(figures), self.notes(parts)), measuring.grid(columns)
+        figures += seconds_figures(parts, "decode_seconds", arms[0])
+        result = Result(self.plan.protocol, self.plan.subject, tuple(figures), self.notes(parts))
+        return result, measuring.picture(parts, "original", self.wanted.lengths)
 
     def arms(self) -> tuple[Arm, Arm]:
         """The rebuilt images at each length, and the ceiling."""
@@ -168,33 +161,16 @@ class Reconstruction(Job):
         """What a reader must know of the figures."""
         found = [*self.tools.notes, *(f"unreadable: {line}" for line in self.survey.unreadable)]
         if self.tools.sets:
-            found.append(
-                "set distances are to the originals of these very images; they have no interval, as resampling biases them"
-            )
+            found.append(f"set distances are to the originals of these very images; {NO_INTERVAL}")
         if not parts.has("tokens", "ids"):
             found.append("tokens are continuous: no figures of codes or bits")
         elif self.tools.chosen.tokens:
             found += TOKEN_NOTES
-        device, threads = self.tokenizer.device.type, torch.get_num_threads()
-        found.append(
-            f"decode_seconds: median per image in batches of {self.wanted.batch}, one {device} machine, {threads} threads"
-        )
-        if len(self.wanted.seeds) > 1:
-            found.append(
-                f"values are means over {len(self.wanted.seeds)} decode seeds, spread is their standard deviation"
-            )
-        return tuple(found)
+        return (*found, *measuring.run_notes(self.wanted.batch, self.wanted.seeds, self.tokenizer.device))
 
 
+NO_INTERVAL = "they have no interval, as resampling biases them"
 TOKEN_NOTES = (
     "codes_used and perplexity cannot exceed the number of tokens measured; token_* are of one token, numbered by length",
     "bits_order0: ideal adaptive code for each position over this very stream, the learning included",
 )
-
-
-def seconds_figures(parts: Parts, arm: Arm) -> list[Figure]:
-    """Median seconds of an image at each length."""
-    rows = zip(parts.values("decode_seconds"), arm.lengths, arm.bytes, strict=True)
-    return [
-        Figure("decode_seconds", x_SB.median().item(), x_SB.shape[1], length=n, bytes=size) for x_SB, n, size in rows
-    ]
