@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--name", help="how to call the pictures in the results")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--guidance", type=float, help="the generator's own if not given")
+    parser.add_argument("--lengths", type=int, nargs="+", help="1, 2, 4, ... if not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "captions.json")
     options = parser.parse_args()
     generator = oft.load_generator(options.generator)
@@ -69,8 +70,6 @@ def main() -> None:
 
     size, train_ids = generator.config.gpt.codebook_size, train.ids(range(len(train)))
     frechet("held-out tokens", full(ids))
-    frechet("unigram ids", full(baselines.unigram_ids(train_ids, len(ids), seed=0)))
-    frechet("uniform ids", full(baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0)))
     none = generator.sample(count=len(said), guidance=1.0)
     frechet("generator, no caption", full(none))
     frechet("generator, guidance 1", full(generator.sample(captions=said, guidance=1.0)))
@@ -106,7 +105,9 @@ def main() -> None:
     retrieve("held-out tokens", ids)
     retrieve("generator, no caption", none)
     retrieve("generator, another's caption", swapped, guidance=guidance)
-    retrieve("generator, its caption", own, power_lengths(tokenizer.num_tokens), guidance=guidance)
+    retrieve("generator, its caption", own, options.lengths or power_lengths(tokenizer.num_tokens), guidance=guidance)
+    frechet("unigram ids", full(baselines.unigram_ids(train_ids, len(ids), seed=0)))
+    frechet("uniform ids", full(baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0)))
 
 
 def distance(a_ND: Tensor, b_ND: Tensor) -> Tensor:
