@@ -12,7 +12,7 @@ help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(VENV)/core.done  ## rebuild four photos from 1, 2, 4, ... tokens, and make new ones: demo.png, generated.png
-	$(BIN)/openflextok demo --out demo.png
+	$(BIN)/openflextok demo --steps 20 --out demo.png
 	$(BIN)/openflextok generate --label Banana --label Royal-Gala --label Aubergine --label Lime \
 		--count 1 --preview --steps 20 --out generated.png
 

@@ -115,7 +115,7 @@ def change(data: dict, path: str, value: object) -> None:
         ("space.type", "os.system", r"c.space: unknown type 'os.system'; known: AutoencoderKL, Pixels"),
         ("space.type", None, "c.space: unknown type None"),
         ("space.type", ["Pixels"], r"c.space: unknown type \['Pixels'\]"),
-        ("encoder.type", "FlowDecoder", "c.encoder: unknown type 'FlowDecoder'; known: RegisterViT"),
+        ("encoder.type", "FlowDecoder", "c.encoder: unknown type 'FlowDecoder'; known: GridViT, RegisterViT"),
         ("type", "Recipe", "c: unknown type 'Recipe'; known: Tokenizer"),
         ("encoder.dept", 3, r"c.encoder: unknown entry 'dept'; did you mean 'depth'\?"),
         ("_target_", "os.system", "c: unknown entry '_target_'"),
@@ -135,9 +135,9 @@ def change(data: dict, path: str, value: object) -> None:
         ("decoder.null_probability", 1.5, "null_probability 1.5 is not a probability"),
         ("decoder.feature_block", 3, r"feature_block 3 is not a block of this decoder \(1..2\)"),
         ("encoder.width", 40, "width 40 is not a multiple of head_dim 16"),
-        ("encoder.num_registers", 9, "9 registers but 8 decoder tokens"),
-        ("encoder.slot_dim", 5, "encoder slot_dim 5 != 6 quantizer levels"),
-        ("decoder.token_dim", 5, "decoder token_dim 5 != 6 quantizer levels"),
+        ("encoder.num_registers", 9, "9 encoder slots but 8 decoder tokens"),
+        ("encoder.slot_dim", 5, "encoder slot_dim 5 != the 6 dimensions of the FSQ quantizer"),
+        ("decoder.token_dim", 5, "decoder token_dim 5 != the 6 dimensions of the FSQ quantizer"),
         ("lengths.choices", [1, 16], "length choice 16 exceeds the 8 tokens"),
         ("decoder.channels", 4, "decoder 4 must both be the 3 latent channels"),
         ("image_size", [16, 18], r"image_size \(16, 18\) must be multiples of 4"),
@@ -152,7 +152,7 @@ def test_what_is_refused_is_named(path, value, message, data):
 
 
 def test_missing_entries_are_named_and_defaults_may_be_left_out(data, config):
-    del data["decoder"]["guidance"], data["encoder"]["type"]
+    del data["decoder"]["guidance"], data["type"]
     expected = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, guidance="apg:7.5"))
     assert from_dict(TokenizerConfig, data) == expected
     del data["encoder"]["depth"]
@@ -181,7 +181,7 @@ def test_settings_that_must_agree_can_be_given_together_in_any_order(config):
     both = ["encoder.num_registers=4", "decoder.num_tokens=4", "lengths.choices=[1, 2, 4]"]
     for order in (both, both[::-1]):
         assert with_settings(config, order).decoder.num_tokens == 4
-    with pytest.raises(ConfigError, match="4 registers but 8 decoder tokens"):
+    with pytest.raises(ConfigError, match="4 encoder slots but 8 decoder tokens"):
         with_settings(config, both[:1])
 
 

@@ -8,6 +8,7 @@ Shape suffixes: B batch, N tokens, D token dimension, C channels, H x W pixels o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,19 +32,21 @@ class LatentSpace(nn.Module, ABC):
 
 
 class Encoder(nn.Module, ABC):
-    """Latents -> one vector per register."""
+    """Latents -> one vector per token to be."""
 
-    num_registers: int
+    num_slots: int
 
     @abstractmethod
     def forward(self, latents_BCHW: Tensor) -> Slots: ...
 
 
 class Quantizer(nn.Module, ABC):
-    """Slots -> values from a finite set, with their ids."""
+    """Slots -> values from a finite set, with their ids; or continuous values without."""
 
     bits_per_token: float
+    """Infinite for continuous values."""
     codebook_size: int
+    """0 for continuous values."""
 
     @abstractmethod
     def forward(self, z_BND: Tensor) -> Quantized: ...
@@ -51,6 +54,10 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def lookup(self, ids_BN: Tensor) -> Tensor:
         """Ids -> values (B, N, D)."""
+
+    def end_step(self, applied: bool) -> None:
+        """Called once after the optimizer's step, or where it was skipped: what learns without gradients, learns here."""
+        return
 
 
 class LengthPolicy(ABC):
@@ -65,6 +72,10 @@ class Decoder(nn.Module, ABC):
     """Tokens -> latents; owns its training target and its way to generate."""
 
     num_tokens: int
+    draft: Mapping[str, Any] = {}
+    """Options of `decode` for a quick look."""
+    options: Sequence[str] = ()
+    """Names of all options of `decode`."""
 
     @abstractmethod
     def losses(self, tokens: Tokens, latents_BCHW: Tensor, draws: Draws) -> Losses: ...

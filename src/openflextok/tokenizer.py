@@ -19,11 +19,13 @@ from openflextok import config as cfg
 from openflextok.config import TokenizerConfig
 from openflextok.interfaces import Decoder, Encoder, LatentSpace, LengthPolicy, Quantizer
 from openflextok.lengths import Full, UniformChoice
-from openflextok.nets.encoders import RegisterViT
+from openflextok.nets.encoders import GridViT, RegisterViT
 from openflextok.nets.flow_decoder import FlowDecoder
+from openflextok.nets.pixel_decoder import PixelDecoder
 from openflextok.nets.transformer import compile_blocks
 from openflextok.pixels import center_crop, read_image, to_float, to_uint8_tensor
-from openflextok.quantizers.fsq import FSQ
+from openflextok.quantizers.continuous import Continuous
+from openflextok.quantizers.grouped import INNER, Grouped
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.spaces.pixels import Pixels
 from openflextok.types import Draws, Losses, Tokens, check_lengths
@@ -32,10 +34,14 @@ PARTS: dict[type, type] = {
     cfg.PixelsConfig: Pixels,
     cfg.AutoencoderKLConfig: AutoencoderKL,
     cfg.RegisterViTConfig: RegisterViT,
-    cfg.FSQConfig: FSQ,
+    cfg.GridViTConfig: GridViT,
+    **INNER,
+    cfg.GroupedConfig: Grouped,
+    cfg.ContinuousConfig: Continuous,
     cfg.FullConfig: Full,
     cfg.UniformChoiceConfig: UniformChoice,
     cfg.FlowDecoderConfig: FlowDecoder,
+    cfg.PixelDecoderConfig: PixelDecoder,
 }
 
 
@@ -44,7 +50,9 @@ def build_part(config: Any) -> Any:
     return PARTS[type(config)](config)
 
 
-TRAINING_ONLY = ("saturation_weight",)  # entries that ids do not depend on
+TRAINING_ONLY = {  # entries that ids do not depend on
+    "saturation_weight", "commitment_weight", "entropy_weight", "inverse_temperature", "decay", "restart_after",
+}  # fmt: skip
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -94,19 +102,17 @@ class Tokenizer(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.encoder.parameters()).dtype
 
-    def bytes_per_image(self, length: int) -> int:
-        """Bytes that `length` tokens of one image need, packed as one number; exact."""
+    def bytes_per_image(self, length: int) -> int | None:
+        """Bytes that `length` tokens of one image need, packed as one number; exact. None for continuous tokens."""
+        if not self.quantizer.codebook_size:
+            return None
         return -(-(self.quantizer.codebook_size**length - 1).bit_length() // 8)
 
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any weight or setting that ids depend on."""
         digest = hashlib.sha256()
-        for part, without in (
-            (self.config.space, ()),
-            (self.config.encoder, ()),
-            (self.config.quantizer, TRAINING_ONLY),
-        ):
-            settings = {name: value for name, value in cfg.changed_entries(part).items() if name not in without}
+        for part in (self.config.space, self.config.encoder, self.config.quantizer):
+            settings = {name: value for name, value in cfg.changed_entries(part).items() if name not in TRAINING_ONLY}
             digest.update(json.dumps(settings, sort_keys=True).encode())
         for module in (self.space, self.encoder, self.quantizer):
             digest.update(weights_digest(module).encode())
@@ -206,18 +212,21 @@ class Tokenizer(nn.Module):
     def _check_size(self, size: tuple[int, int]) -> None:
         """Refuse image sizes that downsampling, patching or the position table cannot take; names those that fit."""
         patching = self.config.encoder
-        unit = self.space.downsample * patching.patch_size
-        most = (patching.grid[0] * unit, patching.grid[1] * unit)
+        patch, unit = self.space.downsample * patching.patch_size, self.space.downsample * patching.unit
+        least, most = ((grid[0] * patch, grid[1] * patch) for grid in (patching.least_grid, patching.grid))
         fits = patching.interpolate_positions or (size[0] <= most[0] and size[1] <= most[1])
-        if size[0] % unit or size[1] % unit or min(size) < unit or not fits:
+        if size[0] % unit or size[1] % unit or size[0] < least[0] or size[1] < least[1] or not fits:
             upto = "" if patching.interpolate_positions else f" up to {most[0]}x{most[1]}"
-            raise ValueError(
-                f"cannot take {size[0]}x{size[1]} images: height and width must be multiples of {unit}{upto}"
-            )
+            allowed = f"must be {most[0]}x{most[1]}" if least == most else f"must be multiples of {unit}{upto}"
+            raise ValueError(f"cannot take {size[0]}x{size[1]} images: height and width {allowed}")
 
     def _lookup(self, ids_BN: Tensor) -> Tokens:
         if ids_BN.ndim != 2 or ids_BN.is_floating_point() or ids_BN.dtype == torch.bool or not len(ids_BN):
             raise ValueError(f"ids are {ids_BN.dtype} of shape {tuple(ids_BN.shape)}: give int64 (B, n)")
+        if not self.quantizer.codebook_size:
+            raise ValueError(
+                "the tokens of this tokenizer are continuous and have no ids: give the `Tokens` of `encode`"
+            )
         check_lengths(ids_BN.shape[1], len(ids_BN), self.num_tokens)
         ids_BN = ids_BN.to(self.device, torch.int64)
         low, high = ids_BN.amin().item(), ids_BN.amax().item()

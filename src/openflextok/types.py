@@ -22,6 +22,7 @@ class Losses:
     terms: Mapping[str, Tensor] = field(default_factory=dict)  # scalars; their sum is minimised
     metrics: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached
     features_BPD: Tensor | None = None  # the decoder's early patch features, for alignment terms
+    rebuilt_BCHW: Tensor | None = None  # the latents, where the decoder rebuilds them in one pass: for image terms
 
     @property
     def total(self) -> Tensor:
@@ -29,7 +30,8 @@ class Losses:
 
     def __add__(self, other: Losses) -> Losses:
         features = self.features_BPD if other.features_BPD is None else other.features_BPD
-        return Losses({**self.terms, **other.terms}, {**self.metrics, **other.metrics}, features)
+        rebuilt = self.rebuilt_BCHW if other.rebuilt_BCHW is None else other.rebuilt_BCHW
+        return Losses({**self.terms, **other.terms}, {**self.metrics, **other.metrics}, features, rebuilt)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,9 @@ def test_points_on_a_line_by_hand():
     # the ball of 30 reaches back to 0.2, so all real images from 1 on lie in it, and 0 lies on a made one
     assert found.precision == 5 / 6
     assert found.recall == 1.0
-    assert found.coverage == 4 / 10  # the balls of 0, 1, 2, 3 (to the fifth neighbour: 5, 4, 3, 3) hold 0.4; that of 4 does not
+    assert (
+        found.coverage == 4 / 10
+    )  # the balls of 0, 1, 2, 3 (to the fifth neighbour: 5, 4, 3, 3) hold 0.4; that of 4 does not
     assert found.density == pytest.approx(5 * 4 / (DENSITY_K * 6))
     assert found == by_loops(real, made)
 

@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,6 +84,18 @@ def parse_steps_option(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
+def decode_options(tokenizer: Tokenizer, *, steps: str | None, guidance: str | None = None) -> dict[str, Any]:
+    """Options of the decoder as a command says them; what was not said (None) is left to the decoder."""
+    options: dict[str, Any] = {} if steps is None else {"steps": parse_steps_option(steps)}
+    if guidance is not None:
+        options["guidance"] = parse_guidance_option(guidance)
+    unknown = sorted(options.keys() - set(tokenizer.decoder.options))
+    if unknown:
+        kind = type(tokenizer.decoder).__name__
+        raise ValueError(f"the {kind} of this tokenizer has no {' and no '.join(unknown)}: leave --{unknown[0]} out")
+    return options
+
+
 def output_names(names: Sequence[str]) -> list[str]:
     """One PNG file name per image, distinct even where images in different folders share a name."""
     taken: set[str] = set()
@@ -99,6 +111,6 @@ def output_names(names: Sequence[str]) -> list[str]:
 
 
 def label_of(tokenizer: Tokenizer, length: int) -> str:
-    """'8 tokens, 16 bytes'."""
-    plural = "" if length == 1 else "s"
-    return f"{length} token{plural}\n{tokenizer.bytes_per_image(length)} bytes"
+    """'8 tokens', and '16 bytes' below it."""
+    size, plural = tokenizer.bytes_per_image(length), "" if length == 1 else "s"
+    return f"{length} token{plural}" + ("" if size is None else f"\n{size} bytes")

@@ -35,7 +35,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
-    steps: str = "balanced",
+    steps: str | None = None,
     seed: int = 0,
 ) -> None:
     """Generate images token by token and write them as one picture: a row per label or caption.
@@ -68,7 +68,7 @@ def generate(
     min_p
         Only those with this share of the likeliest one's probability.
     steps
-        Solver steps of the decoder: a number, or fast, balanced, best.
+        Solver steps of the decoder: a number, or fast, balanced, best; balanced if not given.
     seed
         Image i gets seed + i, for its tokens and for the decoder's noise.
     """
@@ -76,7 +76,7 @@ def generate(
 
     from openflextok import catalog
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import parse_steps_option
+    from openflextok.cli.common import decode_options
     from openflextok.files import atomic_file
     from openflextok.pixels import to_pil
 
@@ -89,6 +89,7 @@ def generate(
     model = checkpoints.load_generator(generator or (catalog.DEFAULT_CAPTIONS if caption else None))
     tokenizer = checkpoints.load(model.config.tokenizer)
     model.check_tokenizer(tokenizer)
+    options = decode_options(tokenizer, steps=steps)
     length = model.num_tokens if length is None else length
     wanted = [condition for condition in conditions for _ in range(count)]
     stream = model.stream(
@@ -109,7 +110,7 @@ def generate(
         for start in range(0, len(ids), AT_ONCE):
             part = ids[start : start + AT_ONCE]
             seeds = [seed + start + i for i in range(len(part))]
-            pictures += to_pil(tokenizer.decode(part, steps=parse_steps_option(steps), seed=seeds))
+            pictures += to_pil(tokenizer.decode(part, **options, seed=seeds))
         return pictures
 
     show = _previews if preview else _grid

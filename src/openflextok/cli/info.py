@@ -31,12 +31,12 @@ def info(checkpoint: str | None = None, /) -> None:
 def tokenizer_rows(folder: Path) -> dict[str, str]:
     """What a tokenizer is, by entry."""
     from openflextok.checkpoint import load, open_checkpoint
+    from openflextok.config import to_dict
     from openflextok.lengths import power_lengths
 
     stored = open_checkpoint(folder)
     config, about, tokenizer = stored.config, stored.about, load(folder)
     height, width = config.image_size
-    levels = " x ".join(str(level) for level in config.quantizer.levels)
     rows = {
         "name": about.name,
         "folder": str(folder),
@@ -50,12 +50,13 @@ def tokenizer_rows(folder: Path) -> dict[str, str]:
         part = getattr(tokenizer, name)
         parameters = sum(p.numel() for p in part.parameters())
         rows[name] = f"{type(part).__name__}, {parameters / 1e6:.2f} M parameters"
-    rows["codebook"] = (
-        f"{levels} = {tokenizer.quantizer.codebook_size} codes, {tokenizer.bits_per_token:.3f} bits a token"
-    )
+    settings = {name: value for name, value in to_dict(config.quantizer).items() if name != "type"}
+    rows["quantizer"] += f", {settings}"
     rows["absent tokens"] = config.decoder.absence
-    lengths = power_lengths(tokenizer.num_tokens)
-    rows["bytes"] = ", ".join(f"{n} tokens: {tokenizer.bytes_per_image(n)}" for n in lengths)
+    if tokenizer.quantizer.codebook_size:
+        rows["codebook"] = f"{tokenizer.quantizer.codebook_size} codes, {tokenizer.bits_per_token:.3f} bits a token"
+        lengths = power_lengths(tokenizer.num_tokens)
+        rows["bytes"] = ", ".join(f"{n} tokens: {tokenizer.bytes_per_image(n)}" for n in lengths)
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,8 +18,8 @@ def demo(
     *images: Path,
     out: Path = Path("demo.png"),
     checkpoint: str | None = None,
-    steps: str = "20",
-    guidance: str = "default",
+    steps: str | None = None,
+    guidance: str | None = None,
     seed: int = 0,
 ) -> None:
     """Rebuild photos from 1, 2, 4, ... tokens and write one labelled picture. Works offline.
@@ -33,14 +33,14 @@ def demo(
     checkpoint
         A built-in name, a folder or a Hub id; the embedded checkpoint if not given.
     steps
-        Solver steps of the decoder: a number, or fast, balanced, best.
+        Solver steps of the decoder: a number, or fast, balanced, best; balanced if not given.
     guidance
-        default, none, a number, cfg:SCALE or apg:SCALE.
+        default, none, a number, cfg:SCALE or apg:SCALE; the checkpoint's default if not given.
     seed
         Start of the decoder's noise.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, image_files
+    from openflextok.cli.common import Reader, decode_options, image_files
     from openflextok.files import atomic_file
 
     tokenizer = checkpoints.load(checkpoint)
@@ -53,17 +53,17 @@ def demo(
     pictures = [picture for _, batch in reader for picture in batch]
     summary = reader.summary()
     with atomic_file(out) as temporary:
-        prefix_table(tokenizer, pictures, steps, guidance, seed).save(temporary, format="PNG")
+        prefix_table(tokenizer, pictures, decode_options(tokenizer, steps=steps, guidance=guidance), seed).save(
+            temporary, format="PNG"
+        )
     print(f"{summary}; grid in {out}")
 
 
-def prefix_table(
-    tokenizer: Tokenizer, pictures: list[Image.Image], steps: str, guidance: str, seed: int
-) -> Image.Image:
+def prefix_table(tokenizer: Tokenizer, pictures: list[Image.Image], options: dict[str, Any], seed: int) -> Image.Image:
     """A row per picture: the original, then each prefix length labelled with tokens, bytes and mean PSNR."""
     from rich.progress import track
 
-    from openflextok.cli.common import label_of, parse_guidance_option, parse_steps_option
+    from openflextok.cli.common import label_of
     from openflextok.evaluate.metrics import psnr
     from openflextok.evaluate.pictures import picture_grid
     from openflextok.lengths import power_lengths
@@ -73,12 +73,7 @@ def prefix_table(
     original = tokenizer.to_images(pictures)
     columns = [("original", to_pil(original))]
     for length in track(power_lengths(tokenizer.num_tokens), description="decoding", transient=True):
-        rebuilt = tokenizer.decode(
-            tokens.truncate(length),
-            steps=parse_steps_option(steps),
-            guidance=parse_guidance_option(guidance),
-            seed=seed,
-        )
+        rebuilt = tokenizer.decode(tokens.truncate(length), **options, seed=seed)
         quality = psnr(original, rebuilt).mean().item()
         columns.append((f"{label_of(tokenizer, length)}\n{quality:.1f} dB", to_pil(rebuilt)))
     return picture_grid(columns)
@@ -89,8 +84,8 @@ def reconstruct(
     out: Path,
     length: int | None = None,
     checkpoint: str | None = None,
-    steps: str = "balanced",
-    guidance: str = "default",
+    steps: str | None = None,
+    guidance: str | None = None,
     seed: int = 0,
     batch_size: int = 16,
 ) -> None:
@@ -107,21 +102,22 @@ def reconstruct(
     checkpoint
         A built-in name, a folder or a Hub id; the embedded checkpoint if not given.
     steps
-        Solver steps of the decoder: a number, or fast, balanced, best.
+        Solver steps of the decoder: a number, or fast, balanced, best; balanced if not given.
     guidance
-        default, none, a number, cfg:SCALE or apg:SCALE.
+        default, none, a number, cfg:SCALE or apg:SCALE; the checkpoint's default if not given.
     seed
         Start of the decoder's noise, the same for every image.
     batch_size
         Images at a time.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, image_files, output_names, parse_guidance_option, parse_steps_option
+    from openflextok.cli.common import Reader, decode_options, image_files, label_of, output_names
     from openflextok.evaluate.metrics import psnr
     from openflextok.pixels import to_pil
 
     files = image_files(images)
     tokenizer = checkpoints.load(checkpoint)
+    options = decode_options(tokenizer, steps=steps, guidance=guidance)
     length = tokenizer.num_tokens if length is None else length
     targets = dict(zip(files, output_names([str(file) for file in files]), strict=True))
     reader = Reader(files, tokenizer.image_size, batch_size)
@@ -130,12 +126,10 @@ def reconstruct(
     for names, pictures in reader:
         original = tokenizer.to_images(pictures)
         tokens = tokenizer.encode(original).truncate(length)
-        rebuilt = tokenizer.decode(
-            tokens, steps=parse_steps_option(steps), guidance=parse_guidance_option(guidance), seed=seed
-        )
+        rebuilt = tokenizer.decode(tokens, **options, seed=seed)
         quality += psnr(original, rebuilt).tolist()
         for name, picture in zip(names, to_pil(rebuilt), strict=True):
             picture.save(out / targets[name])
     summary = reader.summary()
-    size = tokenizer.bytes_per_image(length)
-    print(f"{summary} in {out}: {length} tokens, {size} bytes each, mean PSNR {sum(quality) / len(quality):.2f} dB")
+    what = label_of(tokenizer, length).replace("\n", ", ")
+    print(f"{summary} in {out}: {what} each, mean PSNR {sum(quality) / len(quality):.2f} dB")

@@ -55,8 +55,8 @@ def decode(
     out: Path,
     length: int | None = None,
     checkpoint: str | None = None,
-    steps: str = "balanced",
-    guidance: str = "default",
+    steps: str | None = None,
+    guidance: str | None = None,
     seed: int = 0,
     batch_size: int = 16,
 ) -> None:
@@ -73,9 +73,9 @@ def decode(
     checkpoint
         The tokenizer that encoded; the one named in the file if not given.
     steps
-        Solver steps of the decoder: a number, or fast, balanced, best.
+        Solver steps of the decoder: a number, or fast, balanced, best; balanced if not given.
     guidance
-        default, none, a number, cfg:SCALE or apg:SCALE.
+        default, none, a number, cfg:SCALE or apg:SCALE; the checkpoint's default if not given.
     seed
         Start of the decoder's noise, the same for every image.
     batch_size
@@ -84,7 +84,7 @@ def decode(
     from rich.progress import track
 
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import output_names, parse_guidance_option, parse_steps_option
+    from openflextok.cli.common import decode_options, label_of, output_names
     from openflextok.pixels import to_pil
     from openflextok.tokenfile import read_tokens
 
@@ -101,16 +101,16 @@ def decode(
         raise ValueError(f"cannot keep {length} tokens: {tokens} has {most} per image (1 <= length <= {most})")
     if batch_size < 1:
         raise ValueError(f"batch size {batch_size} is impossible: give 1 or more images at a time")
+    options = decode_options(tokenizer, steps=steps, guidance=guidance)
     targets = output_names(content.names)
     out.mkdir(parents=True, exist_ok=True)
     for start in track(range(0, len(targets), batch_size), description="decoding", transient=True):
         ids = content.ids[start : start + batch_size, :length]
-        images = tokenizer.decode(
-            ids, steps=parse_steps_option(steps), guidance=parse_guidance_option(guidance), seed=seed
-        )
+        images = tokenizer.decode(ids, **options, seed=seed)
         for target, picture in zip(targets[start : start + batch_size], to_pil(images), strict=True):
             picture.save(out / target)
-    print(f"{len(targets)} images in {out}: {length} tokens, {tokenizer.bytes_per_image(length)} bytes each")
+    what = label_of(tokenizer, length).replace("\n", ", ")
+    print(f"{len(targets)} images in {out}: {what} each")
 
 
 def tokenizer_name(checkpoint: str | None) -> str:

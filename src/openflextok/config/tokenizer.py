@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from openflextok.config.reading import ConfigError, check_positive, check_width
+from openflextok.config.quantizers import QuantizerConfig
+from openflextok.config.reading import ConfigError, check_positive, check_width, type_name
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class RegisterViTConfig:
     """2D positions: a fixed table, or one learned vector per row and per column, added."""
     interpolate_positions: bool = False
     """Stretch the position table to larger grids, instead of refusing them."""
+    causal: bool = True
+    """A register sees registers up to itself, and patches see none; otherwise all see all."""
 
     def __post_init__(self) -> None:
         check_positive(
@@ -73,18 +76,55 @@ class RegisterViTConfig:
         )
         check_width(self.width, self.head_dim)
 
+    @property
+    def num_slots(self) -> int:
+        return self.num_registers
+
+    @property
+    def unit(self) -> int:
+        """Latents of which both sides must be a multiple."""
+        return self.patch_size
+
+    @property
+    def least_grid(self) -> tuple[int, int]:
+        """The smallest grid of patches that it takes."""
+        return 1, 1
+
 
 @dataclass(frozen=True)
-class FSQConfig:
-    """Finite scalar quantization."""
+class GridViTConfig:
+    """A ViT over latent patches without registers: each slot is a square of patches, row by row."""
 
-    levels: tuple[int, ...] = (8, 8, 8, 5, 5, 5)
-    saturation_weight: float = 0.0
-    """Weight of a loss on slots beyond +-2, where the bound is flat; 0 is FlexTok's and FSQ's own choice."""
+    channels: int
+    patch_size: int
+    width: int
+    depth: int
+    grid: tuple[int, int]
+    """Rows and columns of patches; other sizes are refused, as a slot is a place."""
+    merge: int = 1
+    """Patches along a side of the square that becomes one slot."""
+    slot_dim: int = 6
+    head_dim: int = 64
+    positions: Literal["sincos", "axial"] = "sincos"
+    interpolate_positions: Literal[False] = False
 
     def __post_init__(self) -> None:
-        if not self.levels or min(self.levels) < 2:
-            raise ConfigError(f"FSQ levels {self.levels} must each be at least 2")
+        check_positive(self, "channels", "patch_size", "width", "depth", "grid", "merge", "slot_dim", "head_dim")
+        check_width(self.width, self.head_dim)
+        if any(side % self.merge for side in self.grid):
+            raise ConfigError(f"grid {self.grid} is not a multiple of merge {self.merge}")
+
+    @property
+    def num_slots(self) -> int:
+        return (self.grid[0] // self.merge) * (self.grid[1] // self.merge)
+
+    @property
+    def unit(self) -> int:
+        return self.patch_size * self.merge
+
+    @property
+    def least_grid(self) -> tuple[int, int]:
+        return self.grid
 
 
 @dataclass(frozen=True)
@@ -123,6 +163,13 @@ class ModeConfig:
     scale: float = 0.25
 
 
+def check_decoder(config: FlowDecoderConfig | PixelDecoderConfig) -> None:
+    check_positive(config, "channels", "patch_size", "width", "depth", "grid", "num_tokens", "token_dim", "head_dim")
+    check_width(config.width, config.head_dim)
+    if not 1 <= config.feature_block <= config.depth:
+        raise ConfigError(f"feature_block {config.feature_block} is not a block of this decoder (1..{config.depth})")
+
+
 @dataclass(frozen=True)
 class FlowDecoderConfig:
     """A two-stream transformer with adaLN-zero that predicts the velocity of a rectified flow."""
@@ -151,14 +198,35 @@ class FlowDecoderConfig:
     """The block (from 1) whose patch features alignment terms see."""
 
     def __post_init__(self) -> None:
-        check_positive(self, "channels", "patch_size", "width", "depth", "grid", "num_tokens", "token_dim", "head_dim")
-        check_width(self.width, self.head_dim)
+        check_decoder(self)
         if not 0 <= self.null_probability <= 1:
             raise ConfigError(f"null_probability {self.null_probability} is not a probability (0..1)")
         if not 0 < self.max_timestep < math.inf:
             raise ConfigError(f"max_timestep {self.max_timestep} is not a positive number")
-        if not 1 <= self.feature_block <= self.depth:
-            raise ConfigError(f"feature_block {self.feature_block} is not a block of this decoder (1..{self.depth})")
+
+
+@dataclass(frozen=True)
+class PixelDecoderConfig:
+    """A ViT that rebuilds all patches of the latents in one pass, from a learned query at each place."""
+
+    channels: int
+    patch_size: int
+    width: int
+    depth: int
+    grid: tuple[int, int]
+    num_tokens: int
+    token_dim: int = 6
+    head_dim: int = 64
+    positions: Literal["sincos", "axial"] = "sincos"
+    interpolate_positions: bool = False
+    absence: Literal["mask", "remove"] = "mask"
+    loss: Literal["l1", "l2"] = "l2"
+    """Mean absolute or mean squared error of latents."""
+    feature_block: int = 2
+    """The block (from 1) whose patch features alignment terms see."""
+
+    def __post_init__(self) -> None:
+        check_decoder(self)
 
 
 @dataclass(frozen=True)
@@ -168,29 +236,25 @@ class TokenizerConfig:
     image_size: tuple[int, int]
     """Native height and width in pixels; images are cropped to it when given as PIL."""
     space: PixelsConfig | AutoencoderKLConfig
-    encoder: RegisterViTConfig
-    quantizer: FSQConfig
+    encoder: RegisterViTConfig | GridViTConfig
+    quantizer: QuantizerConfig
     lengths: FullConfig | UniformChoiceConfig
-    decoder: FlowDecoderConfig
+    decoder: FlowDecoderConfig | PixelDecoderConfig
 
     def __post_init__(self) -> None:
         vae = self.space if isinstance(self.space, AutoencoderKLConfig) else None
         channels = vae.latent_channels if vae else 3
-        unit = (2 ** (len(vae.block_out_channels) - 1) if vae else 1) * self.encoder.patch_size
+        unit = (2 ** (len(vae.block_out_channels) - 1) if vae else 1) * self.encoder.unit
         if min(self.image_size) < unit or any(side % unit for side in self.image_size):
             raise ConfigError(f"image_size {self.image_size} must be multiples of {unit}, at least {unit}")
         if not self.encoder.channels == self.decoder.channels == channels:
             found = f"encoder {self.encoder.channels}, decoder {self.decoder.channels}"
             raise ConfigError(f"channels of {found} must both be the {channels} latent channels of the space")
-        if self.encoder.slot_dim != len(self.quantizer.levels):
-            raise ConfigError(
-                f"encoder slot_dim {self.encoder.slot_dim} != {len(self.quantizer.levels)} quantizer levels"
-            )
-        if self.decoder.token_dim != len(self.quantizer.levels):
-            raise ConfigError(
-                f"decoder token_dim {self.decoder.token_dim} != {len(self.quantizer.levels)} quantizer levels"
-            )
-        if self.encoder.num_registers != self.decoder.num_tokens:
-            raise ConfigError(f"{self.encoder.num_registers} registers but {self.decoder.num_tokens} decoder tokens")
+        for name, dim in (("encoder slot_dim", self.encoder.slot_dim), ("decoder token_dim", self.decoder.token_dim)):
+            if dim != self.quantizer.dim:
+                kind = type_name(type(self.quantizer))
+                raise ConfigError(f"{name} {dim} != the {self.quantizer.dim} dimensions of the {kind} quantizer")
+        if self.encoder.num_slots != self.decoder.num_tokens:
+            raise ConfigError(f"{self.encoder.num_slots} encoder slots but {self.decoder.num_tokens} decoder tokens")
         if isinstance(self.lengths, UniformChoiceConfig) and max(self.lengths.choices) > self.decoder.num_tokens:
             raise ConfigError(f"length choice {max(self.lengths.choices)} exceeds the {self.decoder.num_tokens} tokens")

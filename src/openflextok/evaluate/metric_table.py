@@ -88,7 +88,7 @@ def _lpips(net: str) -> PairMetric:
 PAIRS: dict[str, PairMetric] = {
     "psnr": PairMetric(("psnr",), 1, lambda device: PairMeasure(_column(_capped_psnr))),
     "ssim": PairMetric(("ssim",), SSIM_WINDOW, lambda device: PairMeasure(_column(ssim))),
-    "ms-ssim": PairMetric(("ms-ssim",), 161, _ms_ssim),
+    "ms-ssim": PairMetric(("ms-ssim",), 176, _ms_ssim),
     "lpips-alex": _lpips("alex"),
     "lpips-vgg": _lpips("vgg"),
     "colour": PairMetric(

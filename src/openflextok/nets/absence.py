@@ -89,6 +89,13 @@ class Removed(Absence):
 FORMS: dict[str, Absence] = {"mask": MaskToken(), "remove": Removed()}
 
 
+def form_of(name: str) -> Absence:
+    """A form of absence by name; ValueError names the known ones."""
+    if name not in FORMS:
+        raise ValueError(f"unknown absence {name!r}: give one of {', '.join(FORMS)}")
+    return FORMS[name]
+
+
 def key_mask(exists_BN: Tensor | None, patches: int) -> Tensor | None:
     """Attention mask (B, 1, 1, P + n) over keys, True where they exist; None when all do."""
     return None if exists_BN is None else F.pad(exists_BN, (patches, 0), value=True)[:, None, None]

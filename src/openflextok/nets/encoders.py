@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from openflextok.config import RegisterViTConfig
+from openflextok.config import GridViTConfig, RegisterViTConfig
 from openflextok.interfaces import Encoder
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
-from openflextok.nets.patches import PatchEmbedding
+from openflextok.nets.patches import PatchEmbedding, patchify
 from openflextok.nets.transformer import Block, init_linear
 from openflextok.types import Slots
 
@@ -33,7 +33,7 @@ class RegisterViT(Encoder):
     def __init__(self, config: RegisterViTConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.num_registers = c.num_registers
+        self.num_slots = c.num_slots
         self.patches = PatchEmbedding(c.channels, c.patch_size, c.width, c.grid, c.positions, c.interpolate_positions)
         self.registers = nn.Parameter(torch.empty(c.num_registers, c.width))
         self.blocks = nn.ModuleList(Block(c.width, c.head_dim) for _ in range(c.depth))
@@ -50,7 +50,34 @@ class RegisterViT(Encoder):
         x_BPD = self.patches(latents_BCHW)
         B, P, _ = x_BPD.shape
         x_BLD = torch.cat([x_BPD, self.registers.to(x_BPD.dtype).expand(B, -1, -1)], dim=1)
-        mask_LL = register_mask(P, self.num_registers, x_BLD.device)
+        mask_LL = register_mask(P, self.num_slots, x_BLD.device) if self.config.causal else None
         for block in self.blocks:
             x_BLD = run_block(block, x_BLD, mask_LL, checkpoint=self.checkpoint_blocks)
         return Slots(self.head(layer_norm(x_BLD[:, P:])))
+
+
+class GridViT(Encoder):
+    """A ViT whose patches become the slots, row by row: 2D tokens, for comparison with ordered ones.
+
+    latents -> patches + positions -> blocks -> norm -> squares of merge x merge patches -> Linear -> slots
+    """
+
+    def __init__(self, config: GridViTConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.num_slots = c.num_slots
+        self.patches = PatchEmbedding(c.channels, c.patch_size, c.width, c.grid, c.positions, interpolate=False)
+        self.blocks = nn.ModuleList(Block(c.width, c.head_dim) for _ in range(c.depth))
+        self.head = nn.Linear(c.merge**2 * c.width, c.slot_dim)
+        self.checkpoint_blocks = False
+        init_linear(self, c.depth)
+
+    def forward(self, latents_BCHW: Tensor) -> Slots:
+        grid = self.patches.grid(latents_BCHW)
+        if grid != self.config.grid:
+            raise ValueError(f"a grid of {grid[0]}x{grid[1]} patches: a 2D tokenizer takes {self.config.grid} alone")
+        x_BPD = self.patches(latents_BCHW)
+        for block in self.blocks:
+            x_BPD = run_block(block, x_BPD, checkpoint=self.checkpoint_blocks)
+        x_BDhw = layer_norm(x_BPD).transpose(1, 2).unflatten(2, grid)
+        return Slots(self.head(patchify(x_BDhw, self.config.merge)))

@@ -5,7 +5,7 @@ Shape suffixes: B batch, P patches, N tokens, L = P + N, D width, C channels, H 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from openflextok.flow.guidance import Guidance, resolve_guidance
 from openflextok.flow.path import SAMPLERS, sample_path
 from openflextok.flow.sampler import Euler, Solver, count_steps, time_grid
 from openflextok.interfaces import Decoder
-from openflextok.nets.absence import FORMS, Shown, key_counts, key_mask
+from openflextok.nets.absence import FORMS, Shown, form_of, key_counts, key_mask
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
 from openflextok.nets.patches import PatchEmbedding, unpatchify
@@ -32,6 +32,9 @@ class FlowDecoder(Decoder):
     x_t -> patches + 2D positions ----------------------------------------------------- [patches, registers]
     t -> sinusoids -> MLP -> adaLN numbers per block and stream -------------------------> blocks -> velocity
     """
+
+    draft: Mapping[str, Any] = {"steps": 10, "guidance": None}
+    options = ("steps", "guidance", "solver", "absence")
 
     def __init__(self, config: FlowDecoderConfig) -> None:
         super().__init__()
@@ -137,11 +140,9 @@ class FlowDecoder(Decoder):
         steps: 1..1000, or "fast", "balanced", "best".
         """
         if unknown:
-            raise TypeError(f"unknown decode options {sorted(unknown)}: give steps, guidance, solver, absence")
+            raise TypeError(f"unknown decode options {sorted(unknown)}: give {', '.join(self.options)}")
         guide = resolve_guidance(guidance, self.config.guidance)
-        form = absence or self.config.absence
-        if form not in FORMS:
-            raise ValueError(f"unknown absence {form!r}: give one of {', '.join(FORMS)}")
+        form = form_of(absence or self.config.absence)
         grid = self.patches.grid(noise_BCHW)
         steps = count_steps(steps)
         times_S = time_grid(steps).to(noise_BCHW.device)
@@ -149,7 +150,7 @@ class FlowDecoder(Decoder):
         modulations = [([block[i : i + 1] for block in blocks_S], head_S[i : i + 1]) for i in range(steps)]
         registers_BND = self.embed_tokens(tokens.values_BND)
         result_BCHW = torch.empty_like(noise_BCHW)
-        for shown in FORMS[form].groups(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
+        for shown in form.groups(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
             result_BCHW[shown.rows] = self._solve(shown, noise_BCHW[shown.rows], modulations, grid, guide, solver)
         return result_BCHW
 

@@ -64,15 +64,12 @@ POSITIONS: dict[str, tuple[Callable[[tuple[int, int], int], nn.Parameter], Calla
 }
 
 
-class PatchEmbedding(nn.Module):
-    """Latents -> patches -> Linear to the width, plus the (cropped or stretched) 2D position table."""
+class Places(nn.Module):
+    """Where patches are: a (cropped or stretched) 2D table of positions."""
 
-    def __init__(
-        self, channels: int, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool
-    ) -> None:
+    def __init__(self, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool) -> None:
         super().__init__()
         self.patch_size, self.interpolate, self.native = patch_size, interpolate, grid
-        self.projection = nn.Linear(channels * patch_size**2, width)
         make, self._to_table = POSITIONS[positions]
         self.positions = make(grid, width)
 
@@ -96,6 +93,27 @@ class PatchEmbedding(nn.Module):
             table = F.interpolate(table.float(), size=size, mode="bilinear", align_corners=True).to(table.dtype)
         return table[..., :h, :w].flatten(2).transpose(1, 2)
 
+
+class PatchEmbedding(Places):
+    """Latents -> patches -> Linear to the width, plus the table of positions."""
+
+    def __init__(
+        self, channels: int, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool
+    ) -> None:
+        super().__init__(patch_size, width, grid, positions, interpolate)
+        self.projection = nn.Linear(channels * patch_size**2, width)
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
         grid = self.grid(x_BCHW)
         return self.projection(patchify(x_BCHW, self.patch_size)) + self.table(grid)
+
+
+class PatchQueries(Places):
+    """One learned query, at every place of a grid."""
+
+    def __init__(self, patch_size: int, width: int, grid: tuple[int, int], positions: str, interpolate: bool) -> None:
+        super().__init__(patch_size, width, grid, positions, interpolate)
+        self.query = nn.Parameter(torch.randn(width))
+
+    def forward(self, batch: int, grid: tuple[int, int]) -> Tensor:
+        return (self.query + self.table(grid)).expand(batch, -1, -1)

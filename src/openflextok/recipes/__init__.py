@@ -17,6 +17,20 @@ from openflextok.recipes.generators import (
     gpt_text_d36,
 )
 from openflextok.recipes.mini import flextok_mini
+from openflextok.recipes.relatives import (
+    flextok_32px,
+    flextok_bidirectional,
+    flextok_fixed,
+    flextok_lfq16,
+    flextok_no_repa,
+    flextok_repa,
+    flextok_uniform,
+    flextok_vq,
+    grid2d,
+    one_d_piece,
+    semanticist,
+    titok,
+)
 from openflextok.recipes.toy import toy
 from openflextok.train.settings import Recipe
 
@@ -27,6 +41,18 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "flextok-d12-d12": d12_d12,
     "flextok-d18-d18": d18_d18,
     "flextok-d18-d28": d18_d28,
+    "flextok-32px": flextok_32px,
+    "titok": titok,
+    "one-d-piece": one_d_piece,
+    "grid2d": grid2d,
+    "semanticist": semanticist,
+    "flextok-vq": flextok_vq,
+    "flextok-lfq16": flextok_lfq16,
+    "flextok-uniform": flextok_uniform,
+    "flextok-fixed": flextok_fixed,
+    "flextok-bidirectional": flextok_bidirectional,
+    "flextok-repa": flextok_repa,
+    "flextok-no-repa": flextok_no_repa,
     "kl-f8-mini": kl_f8_mini,
     "kl-f8": kl_f8,
     "gpt-mini-labels": gpt_mini_labels,

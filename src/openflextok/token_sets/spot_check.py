@@ -16,7 +16,6 @@ from openflextok.token_sets.format import PICTURE, Shard, read_shard, shard_path
 from openflextok.token_sets.job import Job
 
 ROWS = 4
-STEPS = "fast"
 KEY = 24  # letters of a key that the picture shows
 
 
@@ -56,7 +55,7 @@ def spot_check(job: Job, rows: Sequence[int]) -> Checked:
         pictures.append(Image.fromarray(pixels))
         stored.append(stored_N)
     if stored:
-        decoded = to_pil(job.tokenizer.decode(torch.from_numpy(np.stack(stored)), steps=STEPS))
+        decoded = to_pil(job.tokenizer.decode(torch.from_numpy(np.stack(stored)), **job.tokenizer.decoder.draft))
         columns = [(label, pair) for label, *pair in zip(labels, pictures, decoded, strict=True)]
         with atomic_file(job.folder / PICTURE) as temporary:
             picture_grid(columns).save(temporary, "PNG")

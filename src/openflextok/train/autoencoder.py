@@ -14,12 +14,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from openflextok.convert.diffusers_vae import save_autoencoder
-from openflextok.convert.lpips import load_lpips
 from openflextok.evaluate.pictures import picture_grid
-from openflextok.nets.patchgan import PatchGAN, critic_loss, generator_loss
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.train.feeds import ImageFeed
+from openflextok.train.image_losses import CriticStep, ImageLosses
 from openflextok.train.objectives import Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import AutoencoderRecipe
@@ -29,21 +28,12 @@ SAMPLE = 256  # training crops that the scaling factor is measured on
 CHUNK = 16  # crops encoded at a time
 
 
-class Hidden:
-    """Holds a module without registering it, so that another phase's weights stay out of this one's optimizer."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-
 class AutoencoderStep(nn.Module):
     """|x - y| + perceptual + KL, and after `adversarial_start` the critic's opinion, for one posterior sample."""
 
-    def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL, critic: PatchGAN | None) -> None:
+    def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL) -> None:
         super().__init__()
-        self.recipe, self.space = recipe, space
-        self.critic = None if critic is None else Hidden(critic)
-        self.perceptual = None if recipe.perceptual == "none" else load_lpips(recipe.perceptual)
+        self.recipe, self.space, self.image_losses = recipe, space, ImageLosses(recipe)
 
     def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         posterior = self.space.posterior(images_BCHW)
@@ -51,29 +41,9 @@ class AutoencoderStep(nn.Module):
         noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
         rebuilt_BCHW = self.space.reconstruct(mean_BCHW + posterior.std_BCHW.float() * noise_BCHW).float()
         terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl().float()}
-        if self.perceptual is not None:
-            distance_B = self.perceptual(rebuilt_BCHW, images_BCHW)
-            terms["perceptual"] = self.recipe.perceptual_weight * distance_B.float().mean()
-        if self.critic is not None and step >= self.recipe.adversarial_start:
-            fooled = generator_loss(self.critic.module(rebuilt_BCHW).float())
-            terms["adversarial"] = self.recipe.adversarial_weight * fooled
+        terms |= self.image_losses(rebuilt_BCHW, images_BCHW, step)
         psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
         return terms, {"psnr": psnr, "latent_std": mean_BCHW.detach().std()}
-
-
-class CriticStep(nn.Module):
-    """The critic's hinge loss on real images and detached reconstructions."""
-
-    def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL, critic: PatchGAN) -> None:
-        super().__init__()
-        self.recipe, self.critic, self.space = recipe, critic, Hidden(space)
-
-    def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
-        with torch.no_grad():
-            space = self.space.module
-            assert isinstance(space, AutoencoderKL)
-            rebuilt_BCHW = space.reconstruct(space.posterior(images_BCHW).mean_BCHW).float()
-        return {"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())}, {}
 
 
 def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
@@ -90,10 +60,14 @@ class AutoencoderObjective(Objective):
         self.recipe, self.feed = recipe, feed
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         self.space = AutoencoderKL(recipe.autoencoder).to(device, memory_format=torch.channels_last)  # pyright: ignore
-        critic = PatchGAN().to(device) if recipe.adversarial_weight > 0 else None
-        self.phases = [Phase("autoencoder", AutoencoderStep(recipe, self.space, critic).to(device))]
-        if critic is not None:
-            self.phases.append(Phase("critic", CriticStep(recipe, self.space, critic)))
+        step = AutoencoderStep(recipe, self.space).to(device)
+        self.phases = [Phase("autoencoder", step)]
+        if step.image_losses.critic is not None:
+            critic = step.image_losses.critic.module.to(device)
+            self.phases.append(Phase("critic", CriticStep(critic, self._rebuild)))
+
+    def _rebuild(self, images_BCHW: Tensor, draws: Draws) -> Tensor:
+        return self.space.reconstruct(self.space.posterior(images_BCHW).mean_BCHW)
 
     @torch.inference_mode()
     def export(self, folder: Path | None, training: str) -> None:

@@ -137,9 +137,11 @@ class GeneratorObjective(Objective):
         tokenizer = checkpoint.load(self.generator.config.tokenizer, device=self.generator.device)
         given: dict[str, Any] = {self.generator.conditioner.kind: conditions}
         ids_BN = self.generator.sample(**given)
-        columns = [("example", to_pil(tokenizer.decode(examples_BN, steps=10)))]
+        columns = [("example", to_pil(tokenizer.decode(examples_BN, **tokenizer.decoder.draft)))]
         for length in power_lengths(self.generator.num_tokens):
-            columns.append((f"{length} tokens", to_pil(tokenizer.decode(ids_BN[:, :length], steps=10))))
+            columns.append(
+                (f"{length} tokens", to_pil(tokenizer.decode(ids_BN[:, :length], **tokenizer.decoder.draft)))
+            )
         return picture_grid(columns)
 
     def _first_conditions(self, count: int) -> tuple[Tensor, list[str | None]]:

@@ -116,12 +116,18 @@ class Trainer:
             figures |= {prefix + name: v for name, v in zip(values, means.tolist(), strict=True)}
             figures |= {f"{prefix}gradient_norm": float(parallel.whole(norm))}
             if not finite:
+                self._end_step(applied=False)
                 self._skip(batch)
                 return figures
             phase.optimizer.step()
             phase.ema.update(step)
+        self._end_step(applied=True)
         self.counters.skipped_in_a_row = 0
         return figures | {"learning_rate": share * self.config.optim.learning_rate}
+
+    def _end_step(self, applied: bool) -> None:
+        for phase in self.objective.phases:
+            phase.end_step(applied)
 
     def _backward(self, phase: Trained, batch: Examples) -> Losses:
         """Forward and backward in micro-batches; gradients are those of the mean over the whole batch."""

@@ -6,7 +6,7 @@ Shape suffixes: B batch, C channels, H x W pixels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from openflextok.evaluate.metrics import code_usage
 from openflextok.storage import fill
 from openflextok.tokenizer import Tokenizer, weights_digest
 from openflextok.train.feeds import ImageFeed
+from openflextok.train.image_losses import CriticStep, ImageLosses
 from openflextok.train.parallel import whole_state
 from openflextok.train.preview import prefix_grid
 from openflextok.train.repa import Repa
 from openflextok.train.settings import TokenizerRecipe
-from openflextok.types import Draws
+from openflextok.types import Draws, Losses
 
 Figures = tuple[dict[str, Tensor], dict[str, Tensor]]  # terms and metrics
 
@@ -39,6 +40,8 @@ class Phase:
 
     name: str
     module: nn.Module
+    end_step: Callable[[bool], None] = lambda applied: None
+    """Called once a step after the optimizer, or with False where the step was skipped."""
 
 
 class Objective(ABC):
@@ -58,19 +61,20 @@ class Objective(ABC):
 
 
 class TokenizerStep(nn.Module):
-    """The tokenizer's losses, plus the alignment term where there is one."""
+    """The tokenizer's losses, plus the terms on alignment and on images where there are some."""
 
-    def __init__(self, tokenizer: Tokenizer, repa: Repa | None) -> None:
+    def __init__(self, tokenizer: Tokenizer, repa: Repa | None, image_losses: ImageLosses | None) -> None:
         super().__init__()
-        self.tokenizer = tokenizer
-        self.repa = repa
+        self.tokenizer, self.repa, self.image_losses = tokenizer, repa, image_losses
 
     def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         losses, tokens = self.tokenizer.losses(images_BCHW, draws)
         if self.repa is not None:
             assert losses.features_BPD is not None, "the decoder gives no features to align"
             losses = losses + self.repa(losses.features_BPD, images_BCHW)
-        metrics = dict(losses.metrics)
+        terms, metrics = dict(losses.terms), dict(losses.metrics)
+        if self.image_losses is not None:
+            terms |= self.image_losses(rebuilt_images(self.tokenizer, losses), images_BCHW, step)
         if tokens.ids_BN is not None:
             size = self.tokenizer.quantizer.codebook_size
             usage = code_usage(tokens.ids_BN, size)
@@ -78,7 +82,13 @@ class TokenizerStep(nn.Module):
                 "codes_used": torch.tensor(usage.share * size),
                 "code_perplexity": torch.tensor(usage.perplexity),
             }
-        return dict(losses.terms), metrics
+        return terms, metrics
+
+
+def rebuilt_images(tokenizer: Tokenizer, losses: Losses) -> Tensor:
+    """The images that a decoder rebuilt beside its losses."""
+    assert losses.rebuilt_BCHW is not None, "the decoder does not rebuild images in one pass"
+    return tokenizer.space.decode(losses.rebuilt_BCHW.float()).float()
 
 
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
@@ -100,7 +110,7 @@ def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
 
 
 class TokenizerObjective(Objective):
-    """One phase: every part of the tokenizer learns from the decoder's loss."""
+    """One phase: every part of the tokenizer learns from the decoder's loss; with a critic, a second one for it."""
 
     def __init__(self, recipe: TokenizerRecipe, feed: ImageFeed, device: torch.device | str = "cpu") -> None:
         self.recipe = recipe
@@ -112,9 +122,17 @@ class TokenizerObjective(Objective):
             self.facts |= {"start": weights_digest(self.tokenizer)}
         for name in recipe.frozen:
             getattr(self.tokenizer, name).requires_grad_(False)
-        self.phases = [Phase("tokenizer", TokenizerStep(self.tokenizer, repa))]
+        image_losses = None if recipe.image_losses is None else ImageLosses(recipe.image_losses).to(device)
+        step = TokenizerStep(self.tokenizer, repa, image_losses)
+        self.phases = [Phase("tokenizer", step, self.tokenizer.quantizer.end_step)]
+        if image_losses is not None and image_losses.critic is not None:
+            self.phases.append(Phase("critic", CriticStep(image_losses.critic.module.to(device), self._rebuild)))
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
+
+    def _rebuild(self, images_BCHW: Tensor, draws: Draws) -> Tensor:
+        losses, _ = self.tokenizer.losses(images_BCHW, draws)
+        return rebuilt_images(self.tokenizer, losses)
 
     def export(self, folder: Path | None, training: str) -> None:
         weights = whole_state(self.tokenizer)

@@ -32,13 +32,13 @@ def first_images(source: ImageSource, count: int, size: tuple[int, int]) -> Tens
 
 
 @torch.inference_mode()
-def prefix_grid(tokenizer: Tokenizer, images_BCHW: Tensor, steps: int = 10) -> Image.Image:
-    """Original, latent space alone, then each prefix length without guidance."""
+def prefix_grid(tokenizer: Tokenizer, images_BCHW: Tensor) -> Image.Image:
+    """Original, latent space alone, then each prefix length, as a draft."""
     tokenizer.eval()
     tokens = tokenizer.encode(images_BCHW)
     ceiling_BCHW = tokenizer.space.decode(tokenizer.space.encode(images_BCHW)).float().clamp(-1, 1)
     columns = [("original", to_pil(images_BCHW)), ("space", to_pil(ceiling_BCHW))]
     for length in power_lengths(tokenizer.num_tokens):
-        images = tokenizer.decode(tokens.truncate(length), steps=steps, guidance=None)
+        images = tokenizer.decode(tokens.truncate(length), **tokenizer.decoder.draft)
         columns.append((f"{length} tokens", to_pil(images)))
     return picture_grid(columns)

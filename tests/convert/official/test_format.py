@@ -195,7 +195,7 @@ ENTRY_ERRORS = [  # module, entry, value, message
     ("dec_patches_posemb_module", "posemb_type", "learnable_prod", "only 'sincos' or 'learnable_sum'"),
     ("dec_patches_posemb_module", "posemb_scaling", "interpolate", "posemb_scaling is 'interpolate'"),
     ("dec_registers_posemb_module", "posemb_type", "sincos", "only one learnable_sum table"),
-    ("dec_registers_posemb_module", "max_sizes", [12], "16 registers but 12 decoder tokens"),
+    ("dec_registers_posemb_module", "max_sizes", [12], "16 encoder slots but 12 decoder tokens"),
     ("enc_patch_emb", "patch_sizes", [2, 1], "only square patches"),
     ("enc_patch_emb", "patch_sizes", [2], "only square patches of two sides"),
     ("enc_patch_emb", "dim", 64, "encoder.module_dict.enc_patch_emb.dim is 64, but other entries make it 128"),

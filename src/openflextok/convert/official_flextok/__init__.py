@@ -20,7 +20,7 @@ from torch import Tensor
 
 from openflextok.config import AutoencoderKLConfig, ConfigError, TokenizerConfig
 from openflextok.convert.diffusers_vae import describe_autoencoder
-from openflextok.convert.official_flextok.config import read_config, write_config
+from openflextok.convert.official_flextok.config import official_decoder, read_config, write_config
 from openflextok.convert.official_flextok.weights import EXTRAS, OfficialWeights, official_tensors
 from openflextok.files import atomic_file, atomic_folder, write_atomic
 from openflextok.storage import CheckpointError, Weights, WeightsFile, read_json, replaceable
@@ -118,7 +118,7 @@ def write(
         entries = entries or write_config(config)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    tensors = {**dict(official_tensors(weights, config.decoder.zero_null)), **(extras or {})}
+    tensors = {**dict(official_tensors(weights, official_decoder(config).zero_null)), **(extras or {})}
     assert isinstance(config.space, AutoencoderKLConfig)
     space = replace(config.space, scaling_factor=1.0)
     released = AutoencoderKLConfig(latent_channels=space.latent_channels)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from openflextok.config import (
     AutoencoderKLConfig,
@@ -30,6 +30,7 @@ from openflextok.config import (
     UniformConfig,
     from_dict,
     to_dict,
+    type_name,
 )
 from openflextok.convert.diffusers_vae import DEFAULTS as DIFFUSERS
 from openflextok.convert.diffusers_vae import autoencoder_config
@@ -226,9 +227,13 @@ def _autoencoder_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Autoencod
 
 def write_config(config: TokenizerConfig) -> dict[str, Any]:
     """Our config in their form, from a template of the released one. ConfigError for what their code cannot do."""
-    space, encoder, decoder = config.space, config.encoder, config.decoder
+    space = config.space
     if not isinstance(space, AutoencoderKLConfig):
         raise ConfigError("the official format has an autoencoder as its latent space; this tokenizer works on pixels")
+    encoder, decoder = _only("encoder", config.encoder, RegisterViTConfig), official_decoder(config)
+    quantizer = _only("quantizer", config.quantizer, FSQConfig)
+    if not encoder.causal:
+        raise ConfigError("the official format has causal registers; those of this encoder see each other")
     if decoder.absence != "mask":
         raise ConfigError(f"the official format shows absent tokens by a mask token; this decoder: {decoder.absence!r}")
     if encoder.interpolate_positions or decoder.interpolate_positions:
@@ -239,7 +244,7 @@ def write_config(config: TokenizerConfig) -> dict[str, Any]:
         raise ConfigError(f"the official format has no shift of latents; this autoencoder: {space.shift_factor}")
     entries = copy.deepcopy(template())
     entries["vae"] |= {"latent_channels": space.latent_channels, "scaling_factor": space.scaling_factor}
-    entries["regularizer"]["levels"] = list(config.quantizer.levels)
+    entries["regularizer"]["levels"] = list(quantizer.levels)
     entries["pipeline"]["out_channels"] = space.latent_channels
     entries["flow_matching_noise_module"] |= _noise(decoder.timesteps)
     e, d = entries["encoder"]["module_dict"], entries["decoder"]["module_dict"]
@@ -268,6 +273,21 @@ def write_config(config: TokenizerConfig) -> dict[str, Any]:
     }
     d["dec_to_patches"] |= {"channels_out": decoder.channels, "patch_sizes": [decoder.patch_size] * 2}
     return entries
+
+
+Part = TypeVar("Part")
+
+
+def _only(place: str, part: object, kind: type[Part]) -> Part:
+    if not isinstance(part, kind):
+        ours, theirs = type_name(type(part)), type_name(kind)
+        raise ConfigError(f"the official format has a {theirs} as its {place}; this tokenizer: {ours}")
+    return part
+
+
+def official_decoder(config: TokenizerConfig) -> FlowDecoderConfig:
+    """The decoder, of the only kind that the official format has; ConfigError for another."""
+    return _only("decoder", config.decoder, FlowDecoderConfig)
 
 
 def _patching(part: RegisterViTConfig | FlowDecoderConfig) -> dict[str, Any]:

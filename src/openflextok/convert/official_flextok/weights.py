@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from openflextok.config import TokenizerConfig
+from openflextok.convert.official_flextok.config import official_decoder
 from openflextok.storage import CheckpointError, Weights, WeightsFile
 from openflextok.tokenizer import Tokenizer
 
@@ -154,7 +155,7 @@ class OfficialWeights(Weights):
     def __init__(self, file: WeightsFile, config: TokenizerConfig) -> None:
         with torch.device("meta"):
             self.shapes = {name: tuple(tensor.shape) for name, tensor in Tokenizer(config).state_dict().items()}
-        absent = {NULL_TOKEN} if config.decoder.zero_null else set()
+        absent = {NULL_TOKEN} if official_decoder(config).zero_null else set()
         self.file = file
         self.sources = {name: find_row(name) for name in self.shapes.keys() - absent}
         wanted = {name for _, names in self.sources.values() for name in names}

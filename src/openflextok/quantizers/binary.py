@@ -1,0 +1,91 @@
+"""Binary quantizers: one bit per dimension, no codebook to look up (LFQ, arXiv 2310.05737; BSQ, arXiv 2406.07548).
+
+    z -> bound -> sign (straight-through) -> values of one size; id = the bits, first dimension lowest
+
+Shape suffixes: B batch, N tokens, D dimensions (bits).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from openflextok.config import BSQConfig, LFQConfig
+from openflextok.interfaces import Quantizer
+from openflextok.types import Losses, Quantized
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Of coins that show heads with probability p, nats."""
+    return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))
+
+
+class Binary(Quantizer):
+    """Signs of bounded slots; float32 throughout, also under autocast."""
+
+    size: float  # absolute value of every dimension of a code
+    bits_D: Tensor
+
+    def __init__(self, config: LFQConfig | BSQConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codebook_size = config.codes
+        self.bits_per_token = float(config.dim)
+        self.register_buffer("bits_D", 2 ** torch.arange(config.dim, device="cpu"), persistent=False)
+
+    @abstractmethod
+    def bound(self, z_BND: Tensor) -> Tensor:
+        """Slots as they are compared with codes."""
+
+    def forward(self, z_BND: Tensor) -> Quantized:
+        with torch.autocast(z_BND.device.type, enabled=False):
+            bounded = self.bound(z_BND.float())
+            positive = bounded.detach() > 0
+            codes = torch.where(positive, self.size, -self.size)
+            values = bounded + (codes - bounded).detach()
+            return Quantized(values, (positive * self.bits_D).sum(-1), self.losses(bounded, codes))
+
+    def losses(self, bounded_BND: Tensor, codes_BND: Tensor) -> Losses:
+        """Commitment, and the entropies of the two codes of each bit under a softmax of -distance^2 / temperature.
+
+        A code is a product of bits, so the entropy of a slot is the sum over its bits; that of their mean over all
+        slots of this forward pass is bounded by the sum taken here.
+        """
+        c, terms = self.config, {}
+        if c.commitment_weight:
+            terms["commitment"] = c.commitment_weight * F.mse_loss(bounded_BND, codes_BND)
+        if c.entropy_weight:
+            p_BND = torch.sigmoid(4 * c.inverse_temperature * self.size * bounded_BND)
+            sure, spread = entropy(p_BND).mean(), entropy(p_BND.mean((0, 1))).mean()
+            terms["entropy"] = c.entropy_weight * (sure - spread)
+        return Losses(terms)
+
+    def lookup(self, ids_BN: Tensor) -> Tensor:
+        """Ids in [0, 2^D) -> values (B, N, D), float32."""
+        return torch.where(ids_BN[..., None] // self.bits_D % 2 == 1, self.size, -self.size)
+
+
+class LFQ(Binary):
+    """Codes are the corners of the cube of side 2."""
+
+    def __init__(self, config: LFQConfig) -> None:
+        super().__init__(config)
+        self.size = 1.0
+
+    def bound(self, z_BND: Tensor) -> Tensor:
+        return z_BND
+
+
+class BSQ(Binary):
+    """Slots and codes lie on the unit sphere."""
+
+    def __init__(self, config: BSQConfig) -> None:
+        super().__init__(config)
+        self.size = 1 / math.sqrt(config.dim)
+
+    def bound(self, z_BND: Tensor) -> Tensor:
+        return F.normalize(z_BND, dim=-1)

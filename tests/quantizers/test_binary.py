@@ -1,0 +1,69 @@
+"""LFQ and BSQ: every code, the straight-through gradient, and entropies against brute force over all codes."""
+
+import itertools
+
+import pytest
+import torch
+
+from openflextok.config import BSQConfig, ConfigError, LFQConfig
+from openflextok.quantizers.binary import BSQ, LFQ, Binary
+
+
+def make(kind: str, dim: int, **options: float) -> Binary:
+    return LFQ(LFQConfig(dim, **options)) if kind == "lfq" else BSQ(BSQConfig(dim, **options))
+
+
+@pytest.mark.parametrize("kind", ["lfq", "bsq"])
+def test_every_code_survives_and_bits_are_little_endian(kind):
+    quantizer = make(kind, 10)
+    ids = torch.arange(quantizer.codebook_size)[None]
+    values = quantizer.lookup(ids)
+    again = quantizer((values * 0.3).bfloat16())
+    assert quantizer.codebook_size == 1024 and quantizer.bits_per_token == 10
+    assert torch.equal(again.ids_BN, ids) and torch.equal(again.values_BND, values)
+    assert [bool(v > 0) for v in values[0, 5]] == [True, False, True] + [False] * 7
+
+
+def test_sizes_of_codes():
+    assert make("lfq", 4).lookup(torch.tensor([[0, 15]])).abs().unique().tolist() == [1.0]
+    assert make("bsq", 4).lookup(torch.tensor([[3]])).norm().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", ["lfq", "bsq"])
+def test_gradients_pass_straight_through_the_signs(kind):
+    quantizer = make(kind, 6)
+    z = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weight = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    (quantizer(z).values_BND * weight).sum().backward()
+    found, z.grad = z.grad, None
+    (quantizer.bound(z) * weight).sum().backward()
+    torch.testing.assert_close(found, z.grad)
+
+
+@pytest.mark.parametrize("kind", ["lfq", "bsq"])
+def test_entropies_equal_a_softmax_over_all_codes(kind):
+    """The slot's entropy exactly; that of the mean, for independent bits, as the sum over bits bounds it."""
+    dim, tau = 3, 0.7
+    quantizer = make(kind, dim, entropy_weight=1.0, commitment_weight=0.0, inverse_temperature=tau)
+    z = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(2))
+    bounded = quantizer.bound(z)
+    codes = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=dim))) * quantizer.size
+    p = (-tau * (bounded[:, :, None] - codes).square().sum(-1)).softmax(-1)
+    each = -(p * p.log()).sum(-1).mean()
+    bit = torch.stack([(p * (codes[:, d] > 0)).sum(-1).mean() for d in range(dim)])
+    of_mean = -(bit * bit.log() + (1 - bit) * (1 - bit).log()).sum()
+    expected = (each - of_mean) / dim
+    torch.testing.assert_close(quantizer(z).losses.terms["entropy"], expected)
+
+
+def test_commitment_is_the_mean_squared_distance():
+    z = torch.tensor([[[0.5, -3.0]]])
+    quantizer = make("lfq", 2, commitment_weight=2.0, entropy_weight=0.0)
+    assert quantizer(z).losses.terms["commitment"].item() == pytest.approx(2 * (0.25 + 4.0) / 2)
+    assert list(quantizer(z).losses.terms) == ["commitment"]
+
+
+@pytest.mark.parametrize("make_config", [lambda: LFQConfig(63), lambda: BSQConfig(0), lambda: LFQConfig(4, inverse_temperature=0)])
+def test_impossible_settings_are_refused(make_config):
+    with pytest.raises(ConfigError):
+        make_config()
