@@ -72,7 +72,6 @@ def main() -> None:
     frechet("held-out tokens", full(ids))
     none = generator.sample(count=len(said), guidance=1.0)
     frechet("generator, no caption", full(none))
-    frechet("generator, guidance 1", full(generator.sample(captions=said, guidance=1.0)))
     guidance = options.guidance or generator.config.guidance
     own, swapped, again = (
         generator.sample(captions=words, guidance=guidance, seed=first)
@@ -106,6 +105,7 @@ def main() -> None:
     retrieve("generator, no caption", none)
     retrieve("generator, another's caption", swapped, guidance=guidance)
     retrieve("generator, its caption", own, options.lengths or power_lengths(tokenizer.num_tokens), guidance=guidance)
+    frechet("generator, guidance 1", full(generator.sample(captions=said, guidance=1.0)))
     frechet("unigram ids", full(baselines.unigram_ids(train_ids, len(ids), seed=0)))
     frechet("uniform ids", full(baselines.uniform_ids(size, len(ids), ids.shape[1], seed=0)))
 

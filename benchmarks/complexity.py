@@ -95,7 +95,6 @@ def main() -> None:
                 **about | {"images": len(chosen)}, what="bisection against every length",
                 rises=rises(curve_BN), rises_of_powers=rises(curve_BN, powers),
                 equal=(apart == 0).double().mean().item(), mean_difference=apart.mean().item(),
-                spearman=spearman(length_B[chosen], exact_B).item(),
             )  # fmt: skip
             for kind, values in complexity.items():
                 low, high = spearman_interval(values.double(), length_B.double())
