@@ -1,14 +1,19 @@
 """FlexTok and its relatives at one small size: the same data order, images seen, widths, depths and nearly the same FLOPs.
 
-python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600]      (or: make compare)
+python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] [--stages train measure generate table]
 
-Each variant is trained into RUNS/NAME-seedS; a training that was interrupted goes on where it was.
+(or: make compare). Each variant is trained into RUNS/NAME-seedS, measured on held-out images with `openflextok evaluate`
+(results/compare/NAME-seedS.json), and a small GPT learns its tokens (results/compare/gpt-NAME-seedS.json). What is done
+is not done again; what was interrupted goes on. The last stage writes results/compare.md from all of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +22,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import openflextok as oft
+from openflextok.evaluate.results import read_result
+from openflextok.files import write_atomic
 from openflextok.memory import keep_freed_memory
 from openflextok.nets.attention import attention_backend
 from openflextok.recipes import relatives
@@ -52,16 +60,26 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--images", type=int, default=500, help="held-out images measured")
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
     options = parser.parse_args()
     keep_freed_memory()
+    for stage in options.stages:
+        STAGES[stage](options)
+
+
+def runs(options: argparse.Namespace) -> list[tuple[str, int, Path]]:
+    """What is compared, and where it lies."""
+    return [(name, seed, options.runs / f"{name}-seed{seed}") for seed in options.seeds for name in options.only]
+
+
+def train_all(options: argparse.Namespace) -> None:
     feed: ImageFeed | None = None
-    for seed in options.seeds:
-        for name in options.only:
-            out = options.runs / f"{name}-seed{seed}"
-            if not (out / "cost.json").is_file():
-                made = recipe(name, seed, options.steps)
-                feed = feed or ImageFeed.open(made.data)
-                train(made, feed, out)
+    for name, seed, out in runs(options):
+        if not (out / "cost.json").is_file():
+            made = recipe(name, seed, options.steps)
+            feed = feed or ImageFeed.open(made.data)
+            train(made, feed, out)
 
 
 def recipe(name: str, seed: int, steps: int) -> TokenizerRecipe:
@@ -106,6 +124,78 @@ def training_flops(objective: Objective, made: TokenizerRecipe) -> float:
         phase.module.zero_grad(set_to_none=True)
     return counter.get_total_flops() / batch
 
+
+# -- measuring, with the commands that a user has -------------------------------------------------------------------
+
+
+def command(*arguments: str) -> None:
+    """One `openflextok` command; its output goes where ours goes."""
+    subprocess.run([sys.executable, "-m", "openflextok", *arguments], check=True)
+
+
+def measure_all(options: argparse.Namespace) -> None:
+    """Held-out images from 1, 2, 4, ... tokens."""
+    for name, seed, run in runs(options):
+        out = RESULTS / f"{name}-seed{seed}.json"
+        if out.is_file() or not (run / "cost.json").is_file():
+            continue
+        steps = ["--steps", STEPS] if "steps" in oft.load(run / "model").decoder.options else []
+        metrics = ["--metrics", "psnr,ssim,lpips-vgg,frechet,codes,bits", "--limit", str(options.images)]
+        command("evaluate", "reconstruct", str(run / "model"), HELDOUT, "--out", str(out), *metrics, *steps)
+        shutil.rmtree(out.with_suffix(".parts"))
+
+
+def generate_all(options: argparse.Namespace) -> None:
+    """The same small GPT on the tokens of each: classes to images."""
+    for name, seed, run in runs(options):
+        out = RESULTS / f"gpt-{name}-seed{seed}.json"
+        model, tokens, gpt = run / "model", run / "tokens", run / "gpt"
+        if out.is_file() or not (run / "cost.json").is_file() or not oft.load(model).quantizer.codebook_size:
+            continue
+        command(
+            "tokenize", TRAIN, "--tokenizer", str(model), "--out", str(tokens), "--crops", "1", "--batch-size", "64"
+        )
+        sets = [part for setting in gpt_settings(model) for part in ("--set", setting)]
+        command("train", "gpt-mini-labels", "--data", str(tokens), "--out", str(gpt), *sets)
+        steps = ["--steps", STEPS] if "steps" in oft.load(model).decoder.options else []
+        metrics = ["--metrics", "frechet,bits", "--limit", str(options.images)]
+        command("evaluate", "generate", str(gpt / "model"), "--images", HELDOUT, "--out", str(out), *metrics, *steps)
+        shutil.rmtree(out.with_suffix(".parts"))
+
+
+def gpt_settings(model: Path) -> list[str]:
+    """The GPT's size and schedule, for the ids of one tokenizer."""
+    tokenizer = oft.load(model)
+    size = tokenizer.quantizer.codebook_size
+    gpt = f"width: 192, depth: 3, codebook_size: {size}, num_tokens: {tokenizer.num_tokens}, digits: {DIGITS[size]}"
+    return [f"generator.gpt={{type: GPT, {gpt}}}", "train.steps=600", "train.batch_size=64", "train.preview_every=600"]
+
+
+def write_table(options: argparse.Namespace) -> None:
+    """results/compare.md: a table per metric, a row per variant and seed, a column per length."""
+    found = {
+        (name, seed): read_result(path)
+        for name, seed, _ in runs(options)
+        if (path := RESULTS / f"{name}-seed{seed}.json").is_file()
+    }
+    metrics = {figure.metric: figure.network for result in found.values() for figure in result.figures if figure.length}
+    text = []
+    for metric, network in metrics.items():
+        rows = {key: {f.length: f for f in result.of(metric)} for key, result in found.items() if result.of(metric)}
+        lengths = sorted({length for row in rows.values() for length in row if length})
+        head = f"| {metric}{f', {network.name}' if network else ''} | seed | " + " | ".join(map(str, lengths)) + " |"
+        text += [head, "| --- | ---: |" + " ---: |" * len(lengths)]
+        for (name, seed), row in rows.items():
+            cells = [f"{row[length].value:.4g}" if length in row else "" for length in lengths]
+            text.append(f"| {name} | {seed} | " + " | ".join(cells) + " |")
+        text.append("")
+    write_atomic(RESULTS.with_suffix(".md"), "\n".join(text))
+
+
+RESULTS = Path(__file__).parents[1] / "results" / "compare"
+STEPS = "10"
+DIGITS = {64_000: [512, 125], 65_536: [256, 256]}
+STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all, "table": write_table}
 
 if __name__ == "__main__":
     main()

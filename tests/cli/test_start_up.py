@@ -46,6 +46,6 @@ def test_import_takes_little_beyond_torch() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    for name in ("demo", "encode", "decode", "tokenize", "reconstruct", "train", "info", "data"):
+    for name in ("demo", "encode", "decode", "tokenize", "reconstruct", "evaluate", "train", "info", "data"):
         _, text = best([sys.executable, "-m", "openflextok", name, "--help"], 1)
         assert "Usage" in text and len(text) > 200, name

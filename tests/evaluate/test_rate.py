@@ -1,6 +1,7 @@
 """The order-0 code length against coding token by token, and against what must hold of any code."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from openflextok.evaluate.rate import STRENGTHS, adaptive_bits, order0_bits
 def one_by_one(ids: list[int], codes: int) -> float:
     """Bits of the mixture, each id coded after those before it."""
     shares = [1 / len(STRENGTHS)] * len(STRENGTHS)
-    bits, counts = 0.0, dict.fromkeys(range(codes), 0)
+    bits, counts = 0.0, Counter()
     for seen, i in enumerate(ids):
         each = [(counts[i] + a) / (seen + a * codes) for a in STRENGTHS]
         probability = sum(share * p for share, p in zip(shares, each, strict=True))
@@ -43,3 +44,8 @@ def test_a_constant_position_costs_little_and_a_random_one_hardly_more_than_raw(
     constant, random = order0_bits(ids, 64_000).tolist()
     assert constant < 0.1
     assert random == pytest.approx(math.log2(64_000), abs=0.2)
+
+
+def test_codebooks_of_sixty_bits_lose_nothing():
+    ids = torch.tensor([2**59, 5, 2**40, 5])
+    assert adaptive_bits(ids, 2**60) == pytest.approx(one_by_one(ids.tolist(), 2**60), rel=1e-9)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from openflextok.config import ContinuousConfig, PixelDecoderConfig
 from openflextok.evaluate.frechet import frechet_distance
 from openflextok.evaluate.job import run
 from openflextok.evaluate.metric_table import choose
@@ -16,7 +17,7 @@ from openflextok.evaluate.reconstruct import Reconstruction, Wanted
 from openflextok.evaluate.reference import Reference
 from openflextok.evaluate.results import Result, read_result
 from openflextok.pixels import to_float, to_uint8
-from openflextok.types import Tokens
+from openflextok.tokenizer import Tokenizer
 
 METRICS = ("psnr", "ssim", "ms-ssim", "colour", "frechet", "kid", "codes", "bits")
 WANTED = Wanted((1, 8), (0, 3), (("steps", 2),), batch=4)
@@ -124,19 +125,20 @@ def test_a_decoder_that_fails_is_named_with_the_image(make_job, make_tokenizer, 
     assert not list((tmp_path / "parts").glob("*.safetensors"))
 
 
-def test_continuous_tokens_have_no_figures_of_codes_or_bits(make_job, make_tokenizer, monkeypatch, tmp_path):
-    tokenizer = make_tokenizer()
-    encode = tokenizer.encode
-
-    def without_ids(images) -> Tokens:
-        return replace(encode(images), ids_BN=None)
-
-    monkeypatch.setattr(tokenizer, "encode", without_ids)
-    monkeypatch.setattr(tokenizer.quantizer, "bits_per_token", math.inf)
-    result = run(make_job(tokenizer=tokenizer), tmp_path / "parts", tmp_path / "r.json")
+def test_continuous_tokens_of_a_pixel_decoder_have_neither_bits_nor_steps(make_job, make_config, randomise, tmp_path):
+    config = replace(
+        make_config(),
+        encoder=replace(make_config().encoder, slot_dim=5),
+        quantizer=ContinuousConfig(5),
+        decoder=PixelDecoderConfig(3, 4, 32, 2, (4, 4), 8, 5, 16),
+    )
+    job = make_job(replace(WANTED, options=()), tokenizer=randomise(Tokenizer(config)))
+    result = run(job, tmp_path / "parts", tmp_path / "r.json")
     assert result is not None and result.of("psnr") and not result.of("bits_raw") and not result.of("codes_used")
     assert result.of("psnr")[0].bytes is None
+    assert result.of("psnr")[0].spread == 0  # no noise
     assert any("continuous" in note for note in result.notes)
+    assert [setting.name for setting in result.subject.settings] == ["decode seeds"]
 
 
 def test_notes_say_what_is_left_out_and_biased(make_job):

@@ -63,7 +63,9 @@ def test_commitment_is_the_mean_squared_distance():
     assert list(quantizer(z).losses.terms) == ["commitment"]
 
 
-@pytest.mark.parametrize("make_config", [lambda: LFQConfig(63), lambda: BSQConfig(0), lambda: LFQConfig(4, inverse_temperature=0)])
+@pytest.mark.parametrize(
+    "make_config", [lambda: LFQConfig(63), lambda: BSQConfig(0), lambda: LFQConfig(4, inverse_temperature=0)]
+)
 def test_impossible_settings_are_refused(make_config):
     with pytest.raises(ConfigError):
         make_config()

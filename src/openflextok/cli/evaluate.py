@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cyclopts
 
@@ -68,6 +68,7 @@ def reconstruct(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import decode_options
     from openflextok.evaluate.metric_table import choose
     from openflextok.evaluate.reconstruct import Reconstruction, Wanted
     from openflextok.evaluate.reference import Reference
@@ -78,7 +79,7 @@ def reconstruct(
     wanted = Wanted(
         power_lengths(model.num_tokens) if lengths is None else numbers(lengths, "lengths"),
         numbers(seeds, "seeds"),
-        options(steps, guidance),
+        tuple(decode_options(model, steps=steps, guidance=guidance).items()),
         batch_size,
     )
     wanted.check(model.num_tokens)
@@ -153,6 +154,7 @@ def generate(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import decode_options
     from openflextok.cli.generate import parse_scales
     from openflextok.evaluate.generate import Generation, Sampling
     from openflextok.evaluate.metric_table import choose
@@ -167,7 +169,8 @@ def generate(
     scale = None if guidance is None else parse_scales(guidance, max(taken))
     given = {"guidance": scale, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     sampling = Sampling(tuple((name, value) for name, value in given.items() if value is not None))
-    wanted = Wanted(taken, numbers(seeds, "seeds"), options(steps, decoder_guidance), batch_size)
+    decoding = decode_options(tokenizer, steps=steps, guidance=decoder_guidance)
+    wanted = Wanted(taken, numbers(seeds, "seeds"), tuple(decoding.items()), batch_size)
     wanted.check(longest)
     reference = Reference(images, tokenizer.image_size, limit)
     learned = None if train is None else Reference(train, tokenizer.image_size, len(reference))
@@ -199,14 +202,6 @@ def numbers(text: str, what: str) -> tuple[int, ...]:
     return tuple(int(part) for part in names(text))
 
 
-def options(steps: str | None, guidance: str | None) -> tuple[tuple[str, Any], ...]:
-    """What the user gave of the decoder's options, and nothing else."""
-    from openflextok.cli.common import parse_guidance_option, parse_steps_option
-
-    given: list[tuple[str, Any]] = [] if steps is None else [("steps", parse_steps_option(steps))]
-    return (*given, *([] if guidance is None else [("guidance", parse_guidance_option(guidance))]))
-
-
 def short_name(text: str) -> str:
     """A name fit for files: the end of a path, and letters, digits, dots and dashes."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-")
@@ -216,10 +211,11 @@ def survey(reference: Reference) -> Survey:
     """Read the whole reference once, with a bar; unreadable pictures are named."""
     import sys
 
-    from openflextok.cli.progress import ImagesBar
+    from rich.progress import Progress
 
-    with ImagesBar(len(reference), visible=False) as bar:
-        found = reference.survey(bar.advance)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("reading the reference", total=len(reference))
+        found = reference.survey(lambda pictures: bar.advance(task, pictures))
     for line in found.unreadable:
         print(f"skipped: {line}", file=sys.stderr)
     return found

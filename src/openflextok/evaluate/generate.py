@@ -84,7 +84,12 @@ class Generation(Job):
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
         self.plan = Plan(
             reference.protocol("generate", survey),
-            Subject(name, "generator", tokenizer.fingerprint(), (*sampling.settings(), *wanted.settings(), *against)),
+            Subject(
+                name,
+                "generator",
+                tokenizer.fingerprint(),
+                (*sampling.settings(), *wanted.settings(tokenizer), *against),
+            ),
             (weights_digest(generator), weights_digest(tokenizer)),
             wanted.lengths,
             wanted.seeds,
@@ -149,7 +154,7 @@ class Generation(Job):
 
     def result(self, parts: Parts) -> tuple[Result, Image.Image | None]:
         lengths = self.wanted.lengths
-        sizes = tuple(float(self.tokenizer.bytes_per_image(length)) for length in lengths)
+        sizes = measuring.sizes(self.tokenizer, lengths)
         arms = [Arm("", lengths, sizes, paired=False), Arm("tokens-", lengths, sizes, paired=True)]
         if self.train is not None:
             arms.append(Arm("train-", (None,), (None,), paired=False))

@@ -129,6 +129,12 @@ def decode_all(
     return torch.stack(images).unflatten(0, shape), torch.stack(seconds).unflatten(0, shape)
 
 
+def sizes(tokenizer: Tokenizer, lengths: Sequence[int]) -> tuple[float | None, ...]:
+    """Bytes of an image at each length; none where tokens are continuous."""
+    found = [tokenizer.bytes_per_image(length) for length in lengths]
+    return tuple(None if size is None else float(size) for size in found)
+
+
 # -- pictures to look at, and notes ----------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from openflextok.pixels import to_float
 from openflextok.tokenizer import Tokenizer, weights_digest
 
 LN2 = math.log(2)
+NAMED = ("steps", "guidance")  # options that a card names even where they were not given
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ class Wanted:
                 f"seeds {self.seeds}, batch {self.batch}: give different seeds of 0 or more, batch 1 or more"
             )
 
-    def settings(self) -> tuple[Setting, ...]:
-        """As the card names them."""
+    def settings(self, tokenizer: Tokenizer) -> tuple[Setting, ...]:
+        """As the card names them: what is known of the tokenizer's decoder, and what was given."""
         given = dict(self.options)
-        named = [Setting(name, str(given.get(name, "the decoder's own"))) for name in ("steps", "guidance")]
-        others = [Setting(name, str(value)) for name, value in given.items() if name not in ("steps", "guidance")]
-        return (*named, *others, Setting("decode seeds", ",".join(map(str, self.seeds))))
+        named = [name for name in NAMED if name in tokenizer.decoder.options]
+        found = [Setting(name, str(given.get(name, "the decoder's own"))) for name in named]
+        found += [Setting(name, str(value)) for name, value in given.items() if name not in named]
+        return (*found, Setting("decode seeds", ",".join(map(str, self.seeds))))
 
 
 class Reconstruction(Job):
@@ -90,7 +92,7 @@ class Reconstruction(Job):
         models = [module for module in (tokenizer, generator) if module is not None]
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
-            Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings()),
+            Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings(tokenizer)),
             tuple(weights_digest(module) for module in models),
             wanted.lengths,
             wanted.seeds,
@@ -141,8 +143,8 @@ class Reconstruction(Job):
 
     def arms(self) -> tuple[Arm, Arm]:
         """The rebuilt images at each length, and the ceiling."""
-        lengths, finite = self.wanted.lengths, math.isfinite(self.tokenizer.bits_per_token)
-        sizes = tuple(float(self.tokenizer.bytes_per_image(length)) if finite else None for length in lengths)
+        lengths = self.wanted.lengths
+        sizes = measuring.sizes(self.tokenizer, lengths)
         return Arm("", lengths, sizes, paired=True), Arm("space-", (None,), (None,), paired=True)
 
     def token_figures(self, parts: Parts) -> list[Figure]:

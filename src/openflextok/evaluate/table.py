@@ -1,4 +1,4 @@
-"""A result as a table for the terminal: a row per length, a column per metric."""
+"""A result as a table for the terminal: a row per metric, a column per length."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ APART = ("token_",)  # one figure for each token: too many for a table
 
 
 def text_table(result: Result) -> str:
-    """Columns aligned for a terminal; figures without a length stand in rows of their own names."""
+    """Rows aligned for a terminal; figures without a length stand in the last column, "-"."""
     shown = [figure for figure in result.figures if not figure.metric.startswith(APART)]
-    byte: dict[int | None, float | None] = {}
-    columns: dict[str, dict[int | None, Figure]] = {}
+    cells: dict[str, dict[int | None, Figure]] = {}
     for figure in shown:
-        columns.setdefault(column(figure), {})[figure.length] = figure
-        byte[figure.length] = byte.get(figure.length) or figure.bytes
-    lengths = sorted(length for length in byte if length is not None)
-    rows = [["tokens", "bytes", *(name for name, cells in columns.items() if set(cells) != {None})]]
-    for length in lengths:
-        cells = [columns[name].get(length) for name in rows[0][2:]]
-        size = byte[length]
-        rows.append([str(length), "" if size is None else f"{size:g}", *(number(cell) for cell in cells)])
-    widths = [max(map(len, column_)) for column_ in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    alone = [f"{name}: {number(cells[None])}" for name, cells in columns.items() if None in cells]
-    return "\n".join([*(lines if lengths else []), *alone])
+        cells.setdefault(row_name(figure), {})[figure.length] = figure
+    found = {figure.length for figure in shown}
+    lengths: list[int | None] = [*sorted(length for length in found if length is not None), *({None} & found)]
+    rows = [["tokens", *("-" if length is None else str(length) for length in lengths)]]
+    sizes = {figure.length: figure.bytes for figure in shown if figure.bytes is not None}
+    if sizes:
+        rows.append(["bytes", *(f"{sizes[length]:g}" if length in sizes else "" for length in lengths)])
+    rows += [[name, *(number(row.get(length)) for length in lengths)] for name, row in cells.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    names = (row[0].ljust(widths[0]) for row in rows)
+    return "\n".join("  ".join([name, *line[1:]]).rstrip() for name, line in zip(names, lines, strict=True))
 
 
-def column(figure: Figure) -> str:
+def row_name(figure: Figure) -> str:
     """The metric with its feature network, where its name does not say it."""
     network = figure.network.name if figure.network else figure.metric
     return figure.metric if network in figure.metric else f"{figure.metric} ({network})"
