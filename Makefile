@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test lint type docs clean
+.PHONY: help demo test lint type compare docs clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,9 @@ lint: $(VENV)/dev.done  ## style, banned imports, layers
 
 type: $(VENV)/dev.done  ## static types of src
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+compare: $(VENV)/dev.done  ## train and measure FlexTok and its relatives at one small size: hours; goes on where it was
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compare.py runs/compare
 
 docs: $(VENV)/docs.done  ## build the documentation into site/; broken links fail
 	$(BIN)/zensical build --strict

@@ -23,7 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import openflextok as oft
-from openflextok.evaluate.results import read_result
+from openflextok.evaluate.results import read_result, write_result
 from openflextok.files import write_atomic
 from openflextok.memory import keep_freed_memory
 from openflextok.nets.attention import attention_backend
@@ -142,7 +142,14 @@ def measure_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(run / "model").decoder.options else []
         metrics = ["--metrics", "psnr,ssim,lpips-vgg,frechet,codes,bits", "--limit", str(options.images)]
         command("evaluate", "reconstruct", str(run / "model"), HELDOUT, "--out", str(out), *metrics, *steps)
-        shutil.rmtree(out.with_suffix(".parts"))
+        finish(out, f"{name}, seed {seed}")
+
+
+def finish(out: Path, name: str) -> None:
+    """Give a result the name of its variant, and remove its parts."""
+    result = read_result(out)
+    write_result(out, replace(result, subject=replace(result.subject, name=name)))
+    shutil.rmtree(out.with_suffix(".parts"))
 
 
 def generate_all(options: argparse.Namespace) -> None:
@@ -160,7 +167,7 @@ def generate_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(model).decoder.options else []
         metrics = ["--metrics", "frechet,bits", "--limit", str(options.images)]
         command("evaluate", "generate", str(gpt / "model"), "--images", HELDOUT, "--out", str(out), *metrics, *steps)
-        shutil.rmtree(out.with_suffix(".parts"))
+        finish(out, f"GPT on {name}, seed {seed}")
 
 
 def gpt_settings(model: Path) -> list[str]:

@@ -25,6 +25,7 @@ app.command("openflextok.cli.evaluate:app", name="evaluate", help="Measure token
 app.command("openflextok.cli.train:train", name="train", help="Train a recipe, or go on with it.")
 app.command("openflextok.cli.convert:convert", name="convert", help="A checkpoint to or from the official format.")
 app.command("openflextok.cli.info:info", name="info", help="What a checkpoint is.")
+app.command("openflextok.cli.report:report", name="report", help="Results as one HTML page.")
 app.command("openflextok.cli.data:app", name="data", help="Check and fetch training images.")
 
 

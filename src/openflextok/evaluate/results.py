@@ -9,6 +9,7 @@ Figures of two results stand in one column of a table only where their protocols
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -125,7 +126,7 @@ def write_result(path: Path, result: Result) -> None:
 def read_result(path: Path) -> Result:
     """Read a result; ResultError says what is wrong with the file."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(), parse_constant=_refuse, parse_float=_finite)
     except (OSError, ValueError) as error:
         raise ResultError(f"{path} cannot be read as a result: {error}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
@@ -134,6 +135,14 @@ def read_result(path: Path) -> Result:
         return from_dict(Result, data, "")
     except ConfigError as error:
         raise ResultError(f"{path}: {error}") from None
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse(text)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not a finite number")
 
 
 def differences(a: Protocol, b: Protocol) -> tuple[str, ...]:

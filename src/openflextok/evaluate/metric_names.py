@@ -1,0 +1,82 @@
+"""How metrics are called where people read them: title, unit, which way is better, decimals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["pairs", "colour", "sets", "codes", "token", "cost", "setting"]
+"""Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of time, and
+what a point of a curve was made with."""
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """One metric in words."""
+
+    title: str
+    unit: str = ""
+    better: Literal["higher", "lower", ""] = ""
+    """Empty where neither is better, or this library does not know the metric."""
+    decimals: int = 3
+    group: Group = "pairs"
+
+    @property
+    def heading(self) -> str:
+        """'PSNR (dB)'."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, value: float) -> str:
+        """A value as it is printed: '15.38'."""
+        return f"{value:,.{self.decimals}f}"
+
+
+KNOWN = {
+    "psnr": MetricName("PSNR", "dB", "higher", 2),
+    "ssim": MetricName("SSIM", "", "higher", 3),
+    "ms-ssim": MetricName("MS-SSIM", "", "higher", 3),
+    "lpips-alex": MetricName("LPIPS Alex", "", "lower", 3),
+    "lpips-vgg": MetricName("LPIPS VGG", "", "lower", 3),
+    "red_shift": MetricName("Red shift", "8-bit levels", "", 2, "colour"),
+    "green_shift": MetricName("Green shift", "8-bit levels", "", 2, "colour"),
+    "blue_shift": MetricName("Blue shift", "8-bit levels", "", 2, "colour"),
+    "saturation_shift": MetricName("Saturation shift", "", "", 4, "colour"),
+    "frechet": MetricName("Frechet distance", "", "lower", 2, "sets"),
+    "kid": MetricName("KID", "", "lower", 4, "sets"),
+    "precision": MetricName("Precision", "", "higher", 3, "sets"),
+    "recall": MetricName("Recall", "", "higher", 3, "sets"),
+    "density": MetricName("Density", "", "higher", 3, "sets"),
+    "coverage": MetricName("Coverage", "", "higher", 3, "sets"),
+    "codes_used": MetricName("Codes used", "", "", 0, "codes"),
+    "perplexity": MetricName("Perplexity", "codes", "", 1, "codes"),
+    "bits_raw": MetricName("Raw bits", "bits per image", "", 1, "codes"),
+    "bits_order0": MetricName("Order-0 bits", "bits per image", "lower", 1, "codes"),
+    "bits_generator": MetricName("Bits under the generator", "bits per image", "lower", 1, "codes"),
+    "bits_per_token": MetricName("Bits per token", "bits", "lower", 3, "codes"),
+    "bits_per_token_unconditional": MetricName("Bits per token without condition", "bits", "lower", 3, "codes"),
+    "bits_per_token_uniform": MetricName("Bits per token of uniform ids", "bits", "", 3, "codes"),
+    "token_codes_used": MetricName("Codes used by one token", "", "", 0, "token"),
+    "token_perplexity": MetricName("Perplexity of one token", "codes", "", 1, "token"),
+    "sample_seconds": MetricName("Sampling time", "s per image", "lower", 4, "cost"),
+    "decode_seconds": MetricName("Decoding time", "s per image", "lower", 4, "cost"),
+    "quality": MetricName("Quality setting", "", "", 0, "setting"),
+    "coded_height": MetricName("Coded height", "px", "", 0, "setting"),
+    "empty_bytes": MetricName("File without content", "bytes", "", 0, "setting"),
+}
+ARMS = {
+    "space": "latent space without tokens",
+    "tokens": "its tokenizer alone",
+    "train": "training images",
+}
+"""What else a result compares with the real images: "space-psnr" is the PSNR of the latent space alone."""
+
+
+def metric_name(metric: str) -> MetricName:
+    """The words for a metric; an unknown one is called as it is."""
+    return KNOWN.get(metric, MetricName(metric))
+
+
+def arm_of(metric: str) -> tuple[str, str]:
+    """ "space-psnr" -> ("space", "psnr"); metrics of the subject itself, and unknown ones, have an empty arm."""
+    arm, dash, rest = metric.partition("-")
+    return (arm, rest) if dash and metric not in KNOWN and rest in KNOWN else ("", metric)
