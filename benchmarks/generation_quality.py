@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from common import write
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from openflextok.convert.mobilenet import load_mobilenet
 from openflextok.data.sources import open_source
 from openflextok.evaluate import baselines
 from openflextok.evaluate.frechet import frechet_distance
+from openflextok.evaluate.probes import choose_probe
 from openflextok.lengths import power_lengths
 from openflextok.pixels import center_crop, to_float, to_uint8_tensor
 from openflextok.token_sets.reader import open_token_set
@@ -99,11 +99,16 @@ def main() -> None:
         note(what="MobileNet Frechet distance to held-out images", of=name, distance=distance, n=len(tokens))
     if options.train_images:
         train_real, train_labels = crops(options.train_images, tokenizer.image_size)
-        probe = Probe(features(train_real), train_labels)
-        note(what="probe accuracy", of="held-out images", **probe.accuracy(real_features, real_labels))
+        probe = choose_probe(features(train_real), [label or "" for label in train_labels])
+
+        def named(features_ND: Tensor, labels: Sequence[str | None]) -> dict[str, float]:
+            top1, top5 = (probe.accuracy(features_ND, [label or "" for label in labels], top) for top in (1, 5))
+            return {"top1": top1.value, "top5": top5.value, "n": top1.n}
+
+        note(what="probe accuracy", of="held-out images", **named(real_features, real_labels))
         for name, tokens in {"held-out tokens": ids, **samples}.items():
             for length in power_lengths(generator.num_tokens):
-                found = probe.accuracy(features(decoded(tokens[:, :length])), words)
+                found = named(features(decoded(tokens[:, :length])), words)
                 note(what="probe accuracy", of=name, length=length, **found)
 
 
@@ -120,37 +125,6 @@ def crops(spec: str, size: tuple[int, int]) -> tuple[Tensor, list[str | None]]:
     return to_float(torch.stack([to_uint8_tensor(center_crop(e.image, size)) for e in examples])), [
         e.label for e in examples
     ]
-
-
-class Probe:
-    """A linear classifier on frozen features, trained on real images."""
-
-    def __init__(self, features_ND: Tensor, labels: Sequence[str | None]) -> None:
-        self.classes = sorted({label for label in labels if label is not None})
-        target_N = torch.tensor([self.classes.index(label) for label in labels])
-        self.mean_D, self.std_D = features_ND.mean(0), features_ND.std(0) + 1e-6
-        x_ND = self._normal(features_ND)
-        torch.manual_seed(0)
-        self.layer = torch.nn.Linear(x_ND.shape[1], len(self.classes))
-        optimizer = torch.optim.AdamW(self.layer.parameters(), lr=3e-3, weight_decay=0.5)
-        for _ in range(300):
-            loss = F.cross_entropy(self.layer(x_ND), target_N)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    def _normal(self, features_ND: Tensor) -> Tensor:
-        return (features_ND - self.mean_D) / self.std_D
-
-    @torch.inference_mode()
-    def accuracy(self, features_ND: Tensor, labels: Sequence[str | None]) -> dict[str, float]:
-        ranked = self.layer(self._normal(features_ND)).argsort(dim=1, descending=True)
-        hits = ranked == torch.tensor([self.classes.index(label) for label in labels])[:, None]
-        return {
-            "top1": hits[:, 0].float().mean().item(),
-            "top5": hits[:, :5].any(1).float().mean().item(),
-            "n": len(hits),
-        }
 
 
 if __name__ == "__main__":

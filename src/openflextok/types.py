@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,6 +103,11 @@ def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -
         if not 1 <= value <= most:
             raise ValueError(f"cannot keep {value} tokens: this tokenizer has {most} (1 <= length <= {most})")
     return length_B.long().expand(batch)
+
+
+def whole(value: Any) -> int | None:
+    """The int that a whole number of Python, numpy or another library is; None for all else, truth values too."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
 
 
 def _stream_seed(seed: int) -> int:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_generators import CLASSES, KINDS, conditioner, small, wanted
@@ -168,6 +169,22 @@ def test_numbers_and_names_are_the_same_labels() -> None:
     assert made.classes == CLASSES
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = small(digits=(12, 5))
+    expected = made.sample([1, 2], seed=[3, 4], guidance=2.0, length=5)
+    for kind in (np.int64, np.uint8):
+        numbers = {"labels": np.array([1, 2], kind), "length": kind(5)}
+        assert torch.equal(made.sample(**numbers, seed=np.array([3, 4], kind), guidance=kind(2)), expected)
+        assert torch.equal(made.sample(**numbers, seed=kind(3), guidance=np.float32(2)), expected)
+    assert torch.equal(made.sample([1, 2], seed=np.int64(2**40)), made.sample([1, 2], seed=2**40))
+
+
+def test_a_stream_refuses_wrong_arguments_when_it_is_called() -> None:
+    for wrong in ({"labels": [7]}, {"length": 9}, {"count": 0}, {"top_k": 0}, {"guidance": -1}, {"seed": [1, 2]}):
+        with pytest.raises(ValueError):
+            small().stream(**wrong)  # nothing is asked of it
+
+
 def test_without_conditions_a_count_is_enough() -> None:
     made = small()
     assert torch.equal(made.sample(count=3), made.sample([None, None, None]))
@@ -188,6 +205,11 @@ def test_without_conditions_a_count_is_enough() -> None:
         ({"length": 0}, r"cannot make 0 tokens: this generator has 8"),
         ({"length": 9}, r"cannot make 9 tokens: this generator has 8"),
         ({"count": 2, "seed": [1]}, r"got 1 seeds for 2 images"),
+        ({"seed": 1.5}, r"seed 1.5 is not a whole number"),
+        ({"seed": ["1"]}, r"seed '1' is not a whole number"),
+        ({"labels": [np.bool_(True)]}, r"label np.True_ is not a class"),
+        ({"labels": [np.int64(3)]}, r"is not a class: give a name, or a number with 0 <= label < 3"),
+        ({"length": 2.0}, r"cannot make 2.0 tokens"),
         ({"guidance": [1.0, 2.0]}, r"got 2 guidance scales for 8 tokens"),
         ({"temperature": -1}, r"temperature -1 cannot be used"),
     ],

@@ -1,10 +1,13 @@
 """Generators have the sizes of the paper, and take two steps."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import openflextok as oft
 from openflextok.config import TextCrossConfig
@@ -12,6 +15,7 @@ from openflextok.generators.generator import Generator
 from openflextok.nets.causal import CausalBlock
 from openflextok.recipes import recipe
 from openflextok.recipes.generators import gpt
+from openflextok.storage import CheckpointError
 from openflextok.train.build import build_objective
 from openflextok.train.generation import TokenFeed
 from openflextok.train.loop import Trainer
@@ -99,6 +103,31 @@ def test_two_steps(name: str, tmp_path: Path, encoder_folder: Path, monkeypatch:
     still = [n for n in before if torch.equal(before[n], after[n])]
     assert not still, f"never trained: {still}"
     assert oft.load_generator(tmp_path / "run" / "model").num_tokens == 16
+
+
+def test_a_run_goes_on_with_the_same_text_encoder_alone(
+    tmp_path: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name in the recipe stays; the weights behind it do not."""
+    encoder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder, encoder)
+    made = small("gpt-mini-captions", encoder)
+    gpt_config = dataclasses.replace(made.generator.gpt, num_tokens=16, width=64, depth=1)
+    made = dataclasses.replace(made, generator=dataclasses.replace(made.generator, gpt=gpt_config))
+
+    def run() -> int:
+        feed = TokenFeed(RandomTokens(16))  # pyright: ignore
+        objective = build_objective(made, feed)
+        monkeypatch.setattr(objective, "preview", lambda: Image.new("RGB", (1, 1)))
+        return Trainer(made, objective, feed, tmp_path / "run", CPU).run().step
+
+    assert run() == run() == 2
+    file = encoder / "model.safetensors"
+    weights = load_file(file)
+    weights["encoder.layer.0.output.dense.bias"] += 1e-3
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"another recipe \(different: facts\.text_encoder\)"):
+        run()
 
 
 def test_a_step_at_the_papers_smallest_size() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openflextok.evaluate.reference import Reference, Survey
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
+app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
 app.command("openflextok.cli.evaluate_codecs:codecs", name="codecs")
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"

@@ -6,7 +6,7 @@ Shape suffixes: B batch, M vectors in front of the tokens, T rows of a prepared 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +34,10 @@ class Conditioner(nn.Module, ABC):
     prefix_length: int
     cross: bool = False
     """Whether blocks attend to a text."""
+
+    def frozen(self) -> Mapping[str, nn.Module]:
+        """Networks, by name, that conditions go through and that are no part of the checkpoint."""
+        return {}
 
     @abstractmethod
     def wanted(self, label: str | None, caption: str | None) -> str | None:

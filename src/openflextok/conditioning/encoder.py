@@ -58,7 +58,7 @@ class TextEncoder:
         return _transformers().AutoTokenizer.from_pretrained(self._place)
 
     @cached_property
-    def _network(self) -> torch.nn.Module:
+    def network(self) -> torch.nn.Module:
         library = _transformers()
         config = library.AutoConfig.from_pretrained(self._place)
         library.utils.logging.disable_progress_bar()
@@ -94,7 +94,7 @@ class TextEncoder:
     def __call__(self, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Ids (B, T) -> features (B, T, E), and where there is text (B, T)."""
         mask_BT = ids_BT != self._words.pad_token_id
-        network = self._network.to(ids_BT.device)
+        network = self.network.to(ids_BT.device)
         return network(input_ids=ids_BT, attention_mask=mask_BT).last_hidden_state, mask_BT
 
 

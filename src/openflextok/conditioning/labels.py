@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from openflextok.conditioning.base import Condition, Conditioner, Embed
 from openflextok.config import LabelPrefixConfig, LabelSumConfig, nearest
+from openflextok.types import whole
 
 
 def class_number(label: Any, classes: tuple[str, ...]) -> int:
@@ -23,9 +24,10 @@ def class_number(label: Any, classes: tuple[str, ...]) -> int:
         if label not in classes:
             raise ValueError(f"unknown label {label!r}{nearest(label, classes)}")
         return classes.index(label)
-    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(classes):
+    number = whole(label)
+    if number is None or not 0 <= number < len(classes):
         raise ValueError(f"label {label!r} is not a class: give a name, or a number with 0 <= label < {len(classes)}")
-    return label
+    return number
 
 
 class LabelPrefix(Conditioner):

@@ -5,7 +5,7 @@ Shape suffixes: B batch, T text tokens, E width of the text encoder, D width of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,6 +42,9 @@ class TextPrefix(Conditioner):
         self.empty = nn.Parameter(torch.zeros(width))
         self.special, self.prefix_length = first_row, config.length + 1
 
+    def frozen(self) -> Mapping[str, nn.Module]:
+        return {"text_encoder": self.encoder.network}
+
     def wanted(self, label: str | None, caption: str | None) -> str | None:
         return caption
 
@@ -67,6 +70,9 @@ class TextCross(Conditioner):
         self.encoder = TextEncoder(config.encoder, config.encoder_width, config.length)
         self.mlp = TextMLP(config.encoder_width, width)
         self.special = first_row
+
+    def frozen(self) -> Mapping[str, nn.Module]:
+        return {"text_encoder": self.encoder.network}
 
     def wanted(self, label: str | None, caption: str | None) -> str | None:
         return caption

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ from openflextok.generators.gpt import GPT
 from openflextok.generators.sampling import Filter, Scale, draw, scales
 from openflextok.generators.vocabulary import Vocabulary
 from openflextok.tokenizer import Tokenizer
-from openflextok.types import Draws, Losses
+from openflextok.types import Draws, Losses, whole
 
 CONDITIONERS: dict[type, type[Any]] = {
     LabelPrefixConfig: LabelPrefix,
@@ -125,7 +126,6 @@ class Generator(nn.Module):
         """Token ids (B, length), int64; options as for `stream`."""
         return deque(self.stream(labels, captions, count=count, length=length, **options), maxlen=1).pop()
 
-    @torch.inference_mode()
     def stream(
         self,
         labels: Sequence[Any] | None = None,
@@ -147,17 +147,24 @@ class Generator(nn.Module):
         neither is given. length: 1..N, all if not given. guidance: scale s of u + s (c - u), or one per token; the
         checkpoint's own if not given. temperature, top_k, top_p, min_p: see `Filter`. seed: one per sample, or one
         number, from which sample i gets seed + i. cache: keep keys and values, instead of computing them at each step.
+        ValueError for what cannot be sampled is raised here, before the first token is asked for.
         """
         length = self.num_tokens if length is None else length
-        if not 1 <= length <= self.num_tokens:
+        if whole(length) is None or not 1 <= length <= self.num_tokens:
             raise ValueError(f"cannot make {length} tokens: this generator has {self.num_tokens} (1 <= length <= N)")
         prepared_BT = self._prepare(labels, captions, count)
         choose = Filter(temperature, top_k, top_p, min_p)
         wanted = scales(self.config.guidance if guidance is None else guidance, length)
-        draws = Draws(_seeds(seed, len(prepared_BT)), self.device)
-        digits = len(self.vocabulary.digits)
-        run = _Run(self, prepared_BT, guided=any(s != 1 for s in wanted), steps=length * digits, cache=cache)
-        for step in range(length * digits):
+        return self._draw(prepared_BT, choose, wanted, _seeds(seed, len(prepared_BT)), cache)
+
+    @torch.inference_mode()
+    def _draw(
+        self, prepared_BT: Tensor, choose: Filter, wanted: list[float], seeds: list[int], cache: bool
+    ) -> Iterator[Tensor]:
+        draws, digits = Draws(seeds, self.device), len(self.vocabulary.digits)
+        steps = len(wanted) * digits
+        run = _Run(self, prepared_BT, guided=any(s != 1 for s in wanted), steps=steps, cache=cache)
+        for step in range(steps):
             span = self.vocabulary.span(step)
             logits_BV = run.guided_logits(wanted[step // digits])[:, span]
             run.append(span.start + draw(choose.probabilities(logits_BV), draws.uniform()))
@@ -230,7 +237,14 @@ def _mask(condition: Condition) -> Tensor | None:
 
 
 def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    seeds = [int(seed) + i for i in range(batch)] if isinstance(seed, int) else [int(s) for s in seed]
+    first = whole(seed)
+    if first is not None:
+        return [first + i for i in range(batch)]
+    seeds = []
+    for given in np.atleast_1d(np.asarray(seed, dtype=object)):
+        seeds.append(whole(given))
+        if seeds[-1] is None:
+            raise ValueError(f"seed {given!r} is not a whole number: give one int, or one per image")
     if len(seeds) != batch:
         raise ValueError(f"got {len(seeds)} seeds for {batch} images: give one int, or one per image")
     return seeds

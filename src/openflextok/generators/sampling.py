@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,7 +70,8 @@ def draw(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
 
 def scales(guidance: Scale, length: int) -> list[float]:
     """A guidance scale per token: one number for all, or one each."""
-    numbers = [float(guidance)] * length if isinstance(guidance, (int, float)) else [float(g) for g in guidance]
+    given: Any = [guidance] * length if isinstance(guidance, Real) else guidance
+    numbers = [float(number) for number in given]
     if len(numbers) != length:
         raise ValueError(f"got {len(numbers)} guidance scales for {length} tokens: give one number, or one per token")
     for number in numbers:

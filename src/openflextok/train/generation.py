@@ -24,6 +24,7 @@ from openflextok.generators.generator import Generator, with_classes
 from openflextok.lengths import power_lengths
 from openflextok.pixels import to_pil
 from openflextok.token_sets.reader import TokenSet, open_token_set
+from openflextok.tokenizer import weights_digest
 from openflextok.train.feeds import Feed
 from openflextok.train.objectives import Figures, Objective, Phase
 from openflextok.train.parallel import whole_state
@@ -118,6 +119,7 @@ class GeneratorObjective(Objective):
         self.generator = Generator(with_classes(config, tokens.classes)).to(device)
         feed.conditioner = self.generator.conditioner
         self.facts = {"tokenizer": tokens.fingerprint, "rows": str(len(tokens))}
+        self.facts |= {name: weights_digest(network) for name, network in feed.conditioner.frozen().items()}
         self.shown = self._first_conditions(recipe.train.preview_images)
         self.phases = [Phase("generator", GeneratorStep(self.generator, recipe.condition_dropout))]
 
