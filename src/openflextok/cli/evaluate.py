@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
 app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
-app.command("openflextok.cli.evaluate_codecs:codecs", name="codecs")
+app.command("openflextok.cli.evaluate_codecs:codecs", name="codecs", help="JPEG, WebP, AVIF, JPEG XL on the same pictures.")
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"
 METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"
