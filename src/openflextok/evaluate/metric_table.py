@@ -17,6 +17,7 @@ from torch import Tensor
 
 from openflextok.config import nearest
 from openflextok.convert.lpips import load_lpips
+from openflextok.evaluate.class_score import mobilenet_score
 from openflextok.evaluate.colours import channel_shift, saturation_shift
 from openflextok.evaluate.frechet import DistanceTo, gaussian_of
 from openflextok.evaluate.kernel import kernel_distance
@@ -107,6 +108,12 @@ class SetMetric:
     least_images: int
     against: Callable[[Tensor, bool], Compare]
     """(features of the real, whether made image i is real image i rebuilt) -> what compares made ones with them."""
+    network: str = ""
+    """The only network whose features it reads; any, where empty."""
+
+    def reads(self, network: Network) -> bool:
+        """Whether it can be computed from features of this network."""
+        return self.network in ("", network.name)
 
 
 def _moments(features_ND: Tensor) -> Moments:
@@ -133,10 +140,15 @@ def _neighbours(real_ND: Tensor, paired: bool) -> Compare:
     return compare
 
 
+def _class_score(real_ND: Tensor, paired: bool) -> Compare:
+    return lambda made_MD: (mobilenet_score(made_MD),)
+
+
 SETS: dict[str, SetMetric] = {
     "frechet": SetMetric(("frechet",), 2, _frechet),
     "kid": SetMetric(("kid",), 2, _kernel),
     "neighbours": SetMetric(("precision", "recall", "density", "coverage"), 6, _neighbours),
+    "classes": SetMetric(("class_score",), 1, _class_score, "mobilenet-v2"),
 }
 
 TOKENS = ("codes", "bits")
