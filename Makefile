@@ -17,7 +17,7 @@ demo: $(VENV)/core.done  ## rebuild four photos from 1, 2, 4, ... tokens, and ma
 		--count 1 --preview --steps 20 --out generated.png
 
 test: lint type $(VENV)/dev.done  ## lint, types, layers and all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/dev.done  ## style, banned imports, layers
 	$(BIN)/ruff check .

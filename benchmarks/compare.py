@@ -142,13 +142,17 @@ def measure_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(run / "model").decoder.options else []
         metrics = ["--metrics", "psnr,ssim,lpips-vgg,frechet,codes,bits", "--limit", str(options.images)]
         command("evaluate", "reconstruct", str(run / "model"), HELDOUT, "--out", str(out), *metrics, *steps)
-        finish(out, f"{name}, seed {seed}")
+        finish(out, f"{name}, seed {seed}", run)
 
 
-def finish(out: Path, name: str) -> None:
-    """Give a result the name of its variant, and remove its parts."""
+def finish(out: Path, name: str, pictures: Path) -> None:
+    """Give a result the name of its variant; remove its parts, and move its picture out of the results.
+
+    CIFAR-10 states no licence: none of its images may be redistributed.
+    """
     result = read_result(out)
-    write_result(out, replace(result, subject=replace(result.subject, name=name)))
+    write_result(out, replace(result, subject=replace(result.subject, name=name), pictures=""))
+    shutil.move(out.with_suffix(".webp"), pictures / f"{out.stem}.webp")
     shutil.rmtree(out.with_suffix(".parts"))
 
 
@@ -167,7 +171,7 @@ def generate_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(model).decoder.options else []
         metrics = ["--metrics", "frechet,bits", "--limit", str(options.images)]
         command("evaluate", "generate", str(gpt / "model"), "--images", HELDOUT, "--out", str(out), *metrics, *steps)
-        finish(out, f"GPT on {name}, seed {seed}")
+        finish(out, f"GPT on {name}, seed {seed}", run)
 
 
 def gpt_settings(model: Path) -> list[str]:
