@@ -192,7 +192,7 @@ def test_config_errors_name_file_entry_and_nearest(folder):
     data["tokenizer"]["quantizer"]["type"] = "Fsq"
     (folder / "config.json").write_text(json.dumps(data))
     with pytest.raises(
-        CheckpointError, match=r"config.json: tokenizer.quantizer: unknown type 'Fsq'; known: FSQ"
+        CheckpointError, match=r"config.json: tokenizer.quantizer: unknown type 'Fsq'; known: BSQ, Continuous, FSQ"
     ) as error:
         checkpoint.load(folder)
     one_line(error)

@@ -30,14 +30,14 @@ def descendants(process: int, title: str) -> list[int]:
 
 
 def test_a_killed_worker_changes_nothing(run, contents, pictures: Path, checkpoint: Path, tmp_path: Path) -> None:
-    options = ("--tokenizer", checkpoint, "--crops", 200, "--shard-size", 1, "--batch-size", 4)
+    options = ("--tokenizer", checkpoint, "--crops", 100, "--shard-size", 1, "--batch-size", 4)
     run("tokenize", pictures, *options, "--out", tmp_path / "local")
     out = tmp_path / "ray"
     process = subprocess.Popen(
         command("tokenize", pictures, *options, "--out", out, "--engine", "ray", "--workers", 2),
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 180
     while len(list(out.glob("shard-*"))) < 3:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
