@@ -42,7 +42,7 @@ def test_gradients_pass_straight_through_the_signs(kind):
 
 @pytest.mark.parametrize("kind", ["lfq", "bsq"])
 def test_entropies_equal_a_softmax_over_all_codes(kind):
-    """The slot's entropy exactly; that of the mean, for independent bits, as the sum over bits bounds it."""
+    """The slot's entropy exactly; that of the mean over images, token by token, as the sum over bits bounds it."""
     dim, tau = 3, 0.7
     quantizer = make(kind, dim, entropy_weight=1.0, commitment_weight=0.0, inverse_temperature=tau)
     z = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(2))
@@ -50,10 +50,19 @@ def test_entropies_equal_a_softmax_over_all_codes(kind):
     codes = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=dim))) * quantizer.size
     p = (-tau * (bounded[:, :, None] - codes).square().sum(-1)).softmax(-1)
     each = -(p * p.log()).sum(-1).mean()
-    bit = torch.stack([(p * (codes[:, d] > 0)).sum(-1).mean() for d in range(dim)])
-    of_mean = -(bit * bit.log() + (1 - bit) * (1 - bit).log()).sum()
+    bit = torch.stack([(p * (codes[:, d] > 0)).sum(-1).mean(0) for d in range(dim)])  # (D, N)
+    of_mean = -(bit * bit.log() + (1 - bit) * (1 - bit).log()).sum(0).mean()
     expected = (each - of_mean) / dim
     torch.testing.assert_close(quantizer(z).losses.terms["entropy"], expected)
+
+
+def test_tokens_that_never_change_are_not_spread():
+    """Two images, two tokens with opposite constant signs: no entropy over images, so nothing is gained."""
+    quantizer = make("lfq", 4, entropy_weight=1.0, commitment_weight=0.0, inverse_temperature=10.0)
+    constant = torch.stack([torch.ones(2, 4), -torch.ones(2, 4)], dim=1)
+    changing = torch.stack([torch.ones(2, 4), -torch.ones(2, 4)], dim=0)
+    assert quantizer(constant).losses.terms["entropy"].item() == pytest.approx(0, abs=1e-4)
+    assert quantizer(changing).losses.terms["entropy"].item() == pytest.approx(-0.6931, abs=1e-3)
 
 
 def test_commitment_is_the_mean_squared_distance():

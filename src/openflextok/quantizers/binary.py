@@ -52,15 +52,16 @@ class Binary(Quantizer):
     def losses(self, bounded_BND: Tensor, codes_BND: Tensor) -> Losses:
         """Commitment, and the entropies of the two codes of each bit under a softmax of -distance^2 / temperature.
 
-        A code is a product of bits, so the entropy of a slot is the sum over its bits; that of their mean over all
-        slots of this forward pass is bounded by the sum taken here.
+        A code is a product of bits, so the entropy of a slot is the sum over its bits; that of their mean is bounded by
+        the sum taken here. The mean is over the images of this forward pass, for each token by itself: over all tokens
+        together, tokens that never change but differ from each other would count as spread (docs/log.md).
         """
         c, terms = self.config, {}
         if c.commitment_weight:
             terms["commitment"] = c.commitment_weight * F.mse_loss(bounded_BND, codes_BND)
         if c.entropy_weight:
             p_BND = torch.sigmoid(4 * c.inverse_temperature * self.size * bounded_BND)
-            sure, spread = entropy(p_BND).mean(), entropy(p_BND.mean((0, 1))).mean()
+            sure, spread = entropy(p_BND).mean(), entropy(p_BND.mean(0)).mean()
             terms["entropy"] = c.entropy_weight * (sure - spread)
         return Losses(terms)
 
