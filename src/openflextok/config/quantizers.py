@@ -41,7 +41,7 @@ class LFQConfig:
     commitment_weight: float = 0.25
     """Weight of the mean squared distance of slots from their codes."""
     entropy_weight: float = 0.1
-    """Weight of the entropy of each slot's bits minus that of their mean over images: sure of itself, and all codes used."""
+    """Weight of a slot's entropy (nats) minus that of the mean over images: sure of itself, and all codes used."""
     inverse_temperature: float = 1.0
     """Of the probabilities behind the entropies."""
 

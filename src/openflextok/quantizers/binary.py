@@ -19,9 +19,9 @@ from openflextok.interfaces import Quantizer
 from openflextok.types import Losses, Quantized
 
 
-def entropy(p: Tensor) -> Tensor:
-    """Of coins that show heads with probability p, nats."""
-    return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))
+def entropy(logits: Tensor) -> Tensor:
+    """Of coins that show heads with probability sigmoid(logits), nats; its gradient is finite everywhere."""
+    return F.softplus(logits) - logits * torch.sigmoid(logits)
 
 
 class Binary(Quantizer):
@@ -60,9 +60,9 @@ class Binary(Quantizer):
         if c.commitment_weight:
             terms["commitment"] = c.commitment_weight * F.mse_loss(bounded_BND, codes_BND)
         if c.entropy_weight:
-            p_BND = torch.sigmoid(4 * c.inverse_temperature * self.size * bounded_BND)
-            sure, spread = entropy(p_BND).mean(), entropy(p_BND.mean(0)).mean()
-            terms["entropy"] = c.entropy_weight * (sure - spread)
+            logits_BND = 4 * c.inverse_temperature * self.size * bounded_BND
+            mean_ND = torch.logit(torch.sigmoid(logits_BND).mean(0), eps=1e-6)
+            terms["entropy"] = c.entropy_weight * (entropy(logits_BND).mean((0, 1)) - entropy(mean_ND).mean(0)).sum()
         return Losses(terms)
 
     def lookup(self, ids_BN: Tensor) -> Tensor:
