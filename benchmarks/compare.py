@@ -98,6 +98,8 @@ def train(made: TokenizerRecipe, feed: Feed, out: Path) -> None:
     trainer = Trainer(made, objective, feed, out, CPU)
     started = time.perf_counter()
     counters = trainer.run()
+    if counters.step < made.train.steps:
+        sys.exit(f"stopped at step {counters.step} of {made.train.steps}: start again to go on")
     parameters = sum(p.numel() for p in objective.phases[0].module.parameters() if p.requires_grad)
     cost = {
         "variant": made.name,

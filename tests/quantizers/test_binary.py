@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from openflextok.config import BSQConfig, ConfigError, LFQConfig
+from openflextok.quantizers import binary
 from openflextok.quantizers.binary import BSQ, LFQ, Binary
 
 
@@ -43,7 +44,6 @@ def test_gradients_pass_straight_through_the_signs(kind):
 
 @pytest.mark.parametrize("kind", ["lfq", "bsq"])
 def test_entropies_equal_a_softmax_over_all_codes(kind):
-    """The slot's entropy exactly; that of the mean over images, token by token, as the sum over bits bounds it."""
     dim, tau = 3, 0.7
     quantizer = make(kind, dim, entropy_weight=1.0, commitment_weight=0.0, inverse_temperature=tau)
     z = torch.randn(2, 5, dim, generator=torch.Generator().manual_seed(2))
@@ -51,10 +51,24 @@ def test_entropies_equal_a_softmax_over_all_codes(kind):
     codes = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=dim))) * quantizer.size
     p = (-tau * (bounded[:, :, None] - codes).square().sum(-1)).softmax(-1)
     each = -(p * p.log()).sum(-1).mean()
-    bit = torch.stack([(p * (codes[:, d] > 0)).sum(-1).mean(0) for d in range(dim)])  # (D, N)
-    of_mean = -(bit * bit.log() + (1 - bit) * (1 - bit).log()).sum(0).mean()
-    expected = each - of_mean
-    torch.testing.assert_close(quantizer(z).losses.terms["entropy"], expected)
+    of_mean = -(p.mean(0) * p.mean(0).log()).sum(-1).mean()
+    torch.testing.assert_close(quantizer(z).losses.terms["entropy"], each - of_mean)
+
+
+def test_more_bits_than_a_group_add_their_groups(monkeypatch):
+    z = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(3))
+    first, second = (make("lfq", n, entropy_weight=1.0, commitment_weight=0.0) for n in (3, 2))
+    expected = first(z[..., :3]).losses.total + second(z[..., 3:]).losses.total
+    monkeypatch.setattr(binary, "GROUP", 3)
+    found = make("lfq", 5, entropy_weight=1.0, commitment_weight=0.0)(z).losses.total
+    torch.testing.assert_close(found, expected)
+
+
+def test_bits_that_copy_each_other_are_not_spread():
+    """Two codes of four equal bits: one bit of entropy, not four."""
+    copies = torch.stack([torch.ones(1, 4), -torch.ones(1, 4)])
+    quantizer = make("lfq", 4, entropy_weight=1.0, commitment_weight=0.0, inverse_temperature=10.0)
+    assert quantizer(copies).losses.terms["entropy"].item() == pytest.approx(-math.log(2), abs=1e-3)
 
 
 def test_tokens_that_never_change_are_not_spread():
@@ -63,7 +77,7 @@ def test_tokens_that_never_change_are_not_spread():
     constant = torch.stack([torch.ones(2, 4), -torch.ones(2, 4)], dim=1)
     changing = torch.stack([torch.ones(2, 4), -torch.ones(2, 4)], dim=0)
     assert quantizer(constant).losses.terms["entropy"].item() == pytest.approx(0, abs=1e-4)
-    assert quantizer(changing).losses.terms["entropy"].item() == pytest.approx(-4 * math.log(2), abs=1e-3)
+    assert quantizer(changing).losses.terms["entropy"].item() == pytest.approx(-math.log(2), abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["lfq", "bsq"])

@@ -18,10 +18,26 @@ from openflextok.config import BSQConfig, LFQConfig
 from openflextok.interfaces import Quantizer
 from openflextok.types import Losses, Quantized
 
+GROUP = 8  # bits whose joint codes count in the entropy of the mean
+
 
 def entropy(logits: Tensor) -> Tensor:
     """Of coins that show heads with probability sigmoid(logits), nats; its gradient is finite everywhere."""
     return F.softplus(logits) - logits * torch.sigmoid(logits)
+
+
+def joint(p_BNG: Tensor) -> Tensor:
+    """Probabilities of G independent bits -> of their 2^G codes, (B, N, 2^G)."""
+    codes = torch.ones_like(p_BNG[..., :1])
+    for p in p_BNG.split(1, dim=-1):
+        codes = torch.cat([codes * (1 - p), codes * p], dim=-1)
+    return codes
+
+
+def entropy_of_mean(p_BNK: Tensor) -> Tensor:
+    """Of the mean over images, nats, averaged over tokens."""
+    mean_NK = p_BNK.mean(0)
+    return -(mean_NK * mean_NK.clamp(min=1e-12).log()).sum(-1).mean()
 
 
 class Binary(Quantizer):
@@ -50,19 +66,21 @@ class Binary(Quantizer):
             return Quantized(values, (positive * self.bits_D).sum(-1), self.losses(bounded, codes))
 
     def losses(self, bounded_BND: Tensor, codes_BND: Tensor) -> Losses:
-        """Commitment, and the entropies of the two codes of each bit under a softmax of -distance^2 / temperature.
+        """Commitment, and entropies of codes under a softmax of -distance^2 / temperature.
 
-        A code is a product of bits, so the entropy of a slot is the sum over its bits; that of their mean is bounded by
-        the sum taken here. The mean is over the images of this forward pass, for each token by itself: over all tokens
-        together, tokens that never change but differ from each other would count as spread (docs/log.md).
+        A code is a product of bits, so the entropy of a slot is the sum over its bits. That of the mean is taken of the
+        joint codes of groups of bits: bit by bit, bits that are copies of each other would count as spread. The mean is
+        over the images of this forward pass, for each token by itself: over all tokens together, tokens that never
+        change but differ from each other would count as spread, too (docs/log.md).
         """
         c, terms = self.config, {}
         if c.commitment_weight:
             terms["commitment"] = c.commitment_weight * F.mse_loss(bounded_BND, codes_BND)
         if c.entropy_weight:
             logits_BND = 4 * c.inverse_temperature * self.size * bounded_BND
-            mean_ND = torch.logit(torch.sigmoid(logits_BND).mean(0), eps=1e-6)
-            terms["entropy"] = c.entropy_weight * (entropy(logits_BND).mean((0, 1)) - entropy(mean_ND).mean(0)).sum()
+            groups = torch.sigmoid(logits_BND).split(GROUP, dim=-1)
+            spread = sum((entropy_of_mean(joint(group)) for group in groups), torch.zeros((), device=logits_BND.device))
+            terms["entropy"] = c.entropy_weight * (entropy(logits_BND).sum(-1).mean() - spread)
         return Losses(terms)
 
     def lookup(self, ids_BN: Tensor) -> Tensor:
