@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from openflextok.evaluate import class_score as module
+from openflextok.evaluate import metric_table
 from openflextok.evaluate.class_score import class_score
 from openflextok.evaluate.measuring import Instruments
 from openflextok.evaluate.metric_table import SETS, choose
@@ -31,7 +31,7 @@ def test_in_between_by_hand():
 def test_it_is_the_softmax_of_the_classifier(monkeypatch):
     torch.manual_seed(0)
     layer = torch.nn.Linear(4, 5)
-    monkeypatch.setattr(module, "load_classifier", lambda: layer)
+    monkeypatch.setattr(metric_table, "load_classifier", lambda: layer)
     features = torch.randn(6, 4)
     found = SETS["classes"].against(torch.randn(2, 4), False)(features)
     assert found == (pytest.approx(class_score(layer(features).softmax(-1))),)

@@ -58,6 +58,16 @@ def test_a_codebook_resumes_exactly_and_is_part_of_the_model(pictures: Path, tmp
     assert "quantizer.mass_K" not in exported
 
 
+@pytest.mark.parametrize("decay", ["0.9", "null"])
+def test_a_frozen_encoder_keeps_its_codebook(decay: str, pictures: Path, tmp_path: Path) -> None:
+    """Else the ids of the same image would change."""
+    quantizer = f"tokenizer.quantizer={{type: VQ, codes: 32, dim: 6, restart_after: 1, decay: {decay}}}"
+    made = trainer(small(quantizer, "frozen=[encoder]"), pictures, tmp_path / "run")
+    before = made.objective.tokenizer.fingerprint()
+    made.run()
+    assert made.objective.tokenizer.fingerprint() == before
+
+
 def test_two_processes_learn_the_codebook_of_one(pictures: Path, tmp_path: Path) -> None:
     for processes in (1, 2):
         run(train_arguments(pictures, tmp_path / str(processes), "train.steps=3", VQ), processes=processes)

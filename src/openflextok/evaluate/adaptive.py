@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from openflextok.evaluate.bootstrap import RESAMPLES
 from openflextok.pixels import to_pil
 from openflextok.tokenizer import Tokenizer
 
 Measure = Callable[[Tensor, Tensor], Tensor]  # originals and reconstructions (B,C,H,W) -> (B,), smaller is nearer
-RESAMPLES = 2000
 
 
 class PrefixDistances:

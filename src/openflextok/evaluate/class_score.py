@@ -5,15 +5,13 @@
 Only with the Inception network of that paper is it the Inception score. It knows nothing of the reference: real images
 at the same size say what is much.
 
-Shapes: M images, K classes, D features.
+Shapes: M images, K classes.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from openflextok.convert.mobilenet import load_classifier
 
 
 def class_score(probabilities_MK: Tensor) -> float:
@@ -22,8 +20,3 @@ def class_score(probabilities_MK: Tensor) -> float:
     mean_K = p_MK.mean(0)
     divergence_MK = torch.xlogy(p_MK, p_MK) - torch.xlogy(p_MK, mean_K)
     return divergence_MK.sum(1).mean().exp().item()
-
-
-def mobilenet_score(features_MD: Tensor) -> float:
-    """The score by MobileNetV2's classifier on its own features."""
-    return class_score(load_classifier()(features_MD).softmax(-1))

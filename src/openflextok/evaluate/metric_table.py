@@ -17,7 +17,8 @@ from torch import Tensor
 
 from openflextok.config import nearest
 from openflextok.convert.lpips import load_lpips
-from openflextok.evaluate.class_score import mobilenet_score
+from openflextok.convert.mobilenet import load_classifier
+from openflextok.evaluate.class_score import class_score
 from openflextok.evaluate.colours import channel_shift, saturation_shift
 from openflextok.evaluate.frechet import DistanceTo, gaussian_of
 from openflextok.evaluate.kernel import kernel_distance
@@ -141,7 +142,8 @@ def _neighbours(real_ND: Tensor, paired: bool) -> Compare:
 
 
 def _class_score(real_ND: Tensor, paired: bool) -> Compare:
-    return lambda made_MD: (mobilenet_score(made_MD),)
+    classify = load_classifier()
+    return lambda made_MD: (class_score(classify(made_MD).softmax(-1)),)
 
 
 SETS: dict[str, SetMetric] = {

@@ -26,9 +26,8 @@ def adaptive_bits(ids_R: Tensor, codebook_size: int) -> float:
     a_A = torch.tensor(STRENGTHS, dtype=torch.float64)
     total_A = a_A * codebook_size
     seen_R = torch.arange(len(ids_R), dtype=torch.float64)
-    nats_A = torch.log(total_A[:, None] + seen_R).sum(
-        1
-    )  # not as lgamma(a V + R) - lgamma(a V): nothing is left for large V
+    # not as lgamma(a V + R) - lgamma(a V): nothing is left of that for large V
+    nats_A = torch.log(total_A[:, None] + seen_R).sum(1)
     nats_A = nats_A - (torch.lgamma(counts + a_A[:, None]) - torch.lgamma(a_A)[:, None]).sum(1)
     return (math.log(len(STRENGTHS)) - torch.logsumexp(-nats_A, 0).item()) / math.log(2)
 

@@ -46,6 +46,7 @@ class VQ(Quantizer):
         # the state of training alone: resumed, but not part of a checkpoint for use
         self.register_buffer("mass_K", torch.ones(config.codes, device="cpu"), persistent=False)
         self.register_buffer("idle_K", torch.zeros(config.codes, dtype=torch.int64, device="cpu"), persistent=False)
+        self._by_steps = config.decay is not None or config.restart_after > 0
         self._seen: list[tuple[Tensor, Tensor]] = []  # unit slots (S, D) and ids (S,) of the step so far
 
     def forward(self, z_BND: Tensor) -> Quantized:
@@ -58,7 +59,7 @@ class VQ(Quantizer):
             terms = {"commitment": self.config.commitment_weight * F.mse_loss(unit_BND, code_BND.detach())}
             if code_BND.requires_grad:
                 terms["codebook"] = F.mse_loss(code_BND, unit_BND.detach())
-            if torch.is_grad_enabled():
+            if self._by_steps and torch.is_grad_enabled():
                 self._seen.append((unit_BND.detach().flatten(0, 1), ids_BN.flatten()))
             return Quantized(unit_BND + (code_BND - unit_BND).detach(), ids_BN, Losses(terms))
 
@@ -70,10 +71,10 @@ class VQ(Quantizer):
 
     @torch.no_grad()
     def end_step(self, applied: bool) -> None:
-        slots_SD, ids_S = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        self._seen.clear()
-        if not applied:
+        seen, self._seen = self._seen, []
+        if not (applied and seen):
             return
+        slots_SD, ids_S = (torch.cat(parts) for parts in zip(*seen, strict=True))
         slots_SD, ids_S = of_all_processes(slots_SD), of_all_processes(ids_S)
         counts_K = torch.bincount(ids_S, minlength=self.codebook_size)
         furthest_S = (slots_SD * self.lookup(ids_S)).sum(-1).argsort(stable=True)

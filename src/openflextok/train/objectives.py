@@ -122,13 +122,18 @@ class TokenizerObjective(Objective):
             self.facts |= {"start": weights_digest(self.tokenizer)}
         for name in recipe.frozen:
             getattr(self.tokenizer, name).requires_grad_(False)
+        if "encoder" in recipe.frozen:  # ids stay as they are
+            self.tokenizer.quantizer.requires_grad_(False)
         image_losses = None if recipe.image_losses is None else ImageLosses(recipe.image_losses).to(device)
         step = TokenizerStep(self.tokenizer, repa, image_losses)
-        self.phases = [Phase("tokenizer", step, self.tokenizer.quantizer.end_step)]
+        self.phases = [Phase("tokenizer", step, self._end_step)]
         if image_losses is not None and image_losses.critic is not None:
             self.phases.append(Phase("critic", CriticStep(image_losses.critic.module.to(device), self._rebuild)))
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
+
+    def _end_step(self, applied: bool) -> None:
+        self.tokenizer.quantizer.end_step(applied and "encoder" not in self.recipe.frozen)
 
     def _rebuild(self, images_BCHW: Tensor, draws: Draws) -> Tensor:
         losses, _ = self.tokenizer.losses(images_BCHW, draws)
