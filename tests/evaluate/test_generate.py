@@ -86,6 +86,21 @@ def test_seeds_give_other_samples_and_a_spread(make_job, tmp_path):
     assert result.of("tokens-frechet")[0].spread is None
 
 
+def test_images_without_words_are_named(make_job, pictures, tmp_path):
+    job = make_job(metrics=("bits",), train=False)
+    assert not any("no condition" in note for note in job.notes())
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in sorted(pictures.rglob("*.png"))[:3]:
+        (flat / path.name).write_bytes(path.read_bytes())
+    reference = Reference(str(flat), (16, 16))
+    bare = Generation(
+        "t", job.generator, job.tokenizer, reference, reference.survey(), WANTED, choose(["bits"]), SAMPLING
+    )
+    count = len(reference)
+    assert count and f"{count} of {count} reference images have no labels: no condition for theirs" in bare.notes()
+
+
 def test_impossible_wishes_are_refused(make_job):
     with pytest.raises(ValueError, match="psnr, ssim compare an image with its rebuilding"):
         make_job(metrics=("psnr", "ssim", "kid"))

@@ -79,6 +79,8 @@ class Generation(Job):
                 raise ValueError(f"{other.spec} has {other.image_size} pixels, the tokenizer {tokenizer.image_size}")
         self.generator, self.tokenizer, self.reference, self.train = generator, tokenizer, reference, train
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
+        words = map(reference.source.words, reference.indices)
+        self.bare = sum(generator.conditioner.wanted(each.label, each.caption) is None for each in words)
         self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
@@ -190,6 +192,10 @@ class Generation(Job):
         found = [*self.tools.notes, *(f"unreadable: {line}" for line in self.survey.unreadable)]
         kind = self.generator.conditioner.kind
         found.append(f"sample i has the {kind} of reference image i")
+        if self.bare:
+            found.append(
+                f"{self.bare} of {len(self.reference)} reference images have no {kind}: no condition for theirs"
+            )
         if self.tools.sets:
             found.append(f"set distances are to the reference's images, whose words were used; {NO_INTERVAL}")
             found.append("tokens-*: the reference's own tokens decoded: what the tokenizer alone loses")
