@@ -73,7 +73,7 @@ class Texts:
     """A read-only list of strings (or None) in one buffer: cheap to hand to worker processes, however long."""
 
     def __init__(self, texts: Iterable[str | None]) -> None:
-        parts = [b"\x00" if text is None else text.encode("utf-8", "surrogateescape") for text in texts]
+        parts = [b"\x00" if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
         self.buffer: bytes | memoryview = b"".join(parts)
         self.ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
 
@@ -92,7 +92,7 @@ class Texts:
             raise IndexError(f"no item {index}: there are {len(self.ends)}")
         start = int(self.ends[index - 1]) if index else 0
         part = bytes(self.buffer[start : int(self.ends[index])])
-        return None if part == b"\x00" else part.decode("utf-8", "surrogateescape")
+        return None if part == b"\x00" else part.decode("utf-8", "surrogatepass")
 
 
 def class_names(source: ImageSource) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def names_digest(source: ImageSource) -> str:
     """SHA-256 over the names of all pictures, in order."""
     digest = hashlib.sha256()
     for index in range(len(source)):
-        digest.update(source.name(index).encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(source.name(index).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
 
 
