@@ -36,6 +36,18 @@ def measure(function: Callable[[], object], repeats: int = 5) -> Timing:
     return Timing(min(seconds), statistics.median(seconds))
 
 
+def in_turns(functions: dict[str, Callable[[], object]], turns: int) -> dict[str, Timing]:
+    """Seconds of each function, all of them in every turn, after one call each to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(turns + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(min(found), statistics.median(found)) for name, found in seconds.items()}
+
+
 def matmul_peak(dtype: torch.dtype) -> Timing:
     """Seconds for a 2048 x 2048 x 2048 product."""
     a, b = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)

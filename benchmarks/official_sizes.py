@@ -1,8 +1,8 @@
 """The released sizes on this machine: seconds and FLOPs of every stage, against the same run's matmul peak; load memory.
 
-python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory] [--compile]    writes results/official_sizes.json
+python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory | --compile | --released]    writes results/official_sizes.json
 
-Weights are random: speed does not depend on them. The rows "as released" are the same stages organised as FlexTok's
+Weights are random: speed does not depend on them. `--released` compares with the same stages organised as FlexTok's
 released inference code organises them: float32, all samples packed into one sequence of length B x L under a (B L)^2 mask,
 conditional and unconditional in two passes, adaLN numbers computed in every block of every pass, the VAE channels first.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import MATMUL_FLOPS, matmul_peak, measure, row, write
+from common import MATMUL_FLOPS, Timing, in_turns, matmul_peak, measure, row, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from openflextok import checkpoint
@@ -124,10 +124,8 @@ def guided_step(tokenizer: Tokenizer, ids: torch.Tensor, latents: torch.Tensor) 
     return partial(found[0], latents, 0)
 
 
-def released_rows(
-    tokenizer: Tokenizer, images: torch.Tensor, latents: torch.Tensor, about: dict[str, Any]
-) -> list[dict[str, object]]:
-    """The stages as the released code organises them (see above), checked to compute the same."""
+def released(tokenizer: Tokenizer, images: torch.Tensor, latents: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """The stages as the released code organises them (see above), checked to compute the same as ours."""
     decoder, encoder, space = tokenizer.decoder, tokenizer.encoder, tokenizer.space
     assert isinstance(decoder, FlowDecoder) and isinstance(encoder, RegisterViT) and isinstance(space, AutoencoderKL)
     registers, t = torch.randn(BATCH, 256, decoder.config.width), torch.full((1,), 0.5)
@@ -137,13 +135,54 @@ def released_rows(
     encode = partial(encode_as_released, encoder, latents)
     slots = encoder(latents).values_BND
     torch.testing.assert_close(encode(), slots, rtol=1e-3, atol=1e-3 * float(slots.std()))
-    about = {"batch": BATCH, **about}
-    return [
-        stage("as released: VAE encode", lambda: space.posterior(images).mean_BCHW, torch.float32, **about),
-        stage("as released: encoder", encode, torch.float32, **about),
-        stage("as released: one of the two passes", one_pass, torch.float32, **about),
-        stage("as released: VAE decode", partial(space.reconstruct, latents), torch.float32, **about),
-    ]
+    return {
+        "VAE encode": lambda: space.posterior(images).mean_BCHW,
+        "encoder": encode,
+        "decoder step, guided": lambda: (one_pass(), one_pass()),
+        "VAE decode": partial(space.reconstruct, latents),
+    }
+
+
+def against_released(size: str, turns: int) -> list[dict[str, object]]:
+    """Ours in float32 and bf16 and the released organisation in float32, in turns, so that other load meets all alike."""
+    exact, half = build(size, torch.float32), build(size, torch.bfloat16)
+    images = torch.rand(BATCH, 3, *exact.image_size) * 2 - 1
+    latents, ids = torch.randn(BATCH, 16, 32, 32), torch.randint(0, 64_000, (BATCH, 256))
+    theirs = released(exact, images, latents)
+    float32, bfloat16 = (
+        {
+            "VAE encode": partial(tokenizer.space.encode, images),
+            "encoder": partial(tokenizer.encoder, latents.to(tokenizer.dtype)),
+            "decoder step, guided": guided_step(tokenizer, ids, latents),
+            "VAE decode": partial(tokenizer.space.decode, latents),
+        }
+        for tokenizer in (exact, half)
+    )
+    rows, found = [], {}
+    for name in theirs:
+        found[name] = in_turns({"released": theirs[name], "float32": float32[name], "bfloat16": bfloat16[name]}, turns)
+        rows.append(row(stage=f"in turns: {name}", size=size, batch=BATCH, **found[name]))
+        print(rows[-1], flush=True)
+    for whole, parts in {
+        "encode": {"VAE encode": 1, "encoder": 1},
+        f"decode, {STEPS} guided steps": {"decoder step, guided": STEPS, "VAE decode": 1},
+    }.items():
+        seconds = {
+            way: Timing(
+                sum(times * found[part][way].minimum for part, times in parts.items()),
+                sum(times * found[part][way].median for part, times in parts.items()),
+            )
+            for way in ("released", "float32", "bfloat16")
+        }
+        ratios = {
+            f"times_faster_{way}": Timing(
+                seconds["released"].minimum / seconds[way].minimum, seconds["released"].median / seconds[way].median
+            )
+            for way in ("float32", "bfloat16")
+        }
+        rows.append(row(stage=f"in turns: {whole} (sum of stages)", size=size, batch=BATCH, **seconds, **ratios))
+        print(rows[-1], flush=True)
+    return rows
 
 
 def rows_of(size: str, dtype: torch.dtype, compiled: bool) -> list[dict[str, object]]:
@@ -165,8 +204,6 @@ def rows_of(size: str, dtype: torch.dtype, compiled: bool) -> list[dict[str, obj
     if not compiled:
         one = guided_step(tokenizer, ids[:1], latents[:1])
         rows.append(stage("decoder step, guided", one, dtype, batch=1, **about))
-    if dtype == torch.float32 and not compiled:
-        rows += released_rows(tokenizer, images, latents, about)
     seconds = [float(str(r["seconds_minimum"])) for r in rows]
     decode = STEPS * seconds[2] + seconds[3]
     print(f"{size} {dtype}: encode {BATCH} images {seconds[0] + seconds[1]:.2f} s, decode {decode:.1f} s (computed)")
@@ -233,6 +270,10 @@ if __name__ == "__main__":
     compiled = "--compile" in sys.argv
     if "--memory" in sys.argv:
         keep(memory_rows(sizes[-1]))
+    elif "--released" in sys.argv:
+        with torch.inference_mode():
+            for size in sizes:
+                keep(against_released(size, turns=5))
     else:
         with torch.inference_mode():
             for size in sizes:
