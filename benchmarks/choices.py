@@ -11,16 +11,20 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from common import write
 
 import openflextok as oft
-from openflextok.convert.lpips import load_lpips
-from openflextok.data.sources import open_source
-from openflextok.evaluate.reconstruction import reconstruction_curve
+from openflextok.evaluate.job import run
+from openflextok.evaluate.metric_table import choose
+from openflextok.evaluate.reconstruct import Reconstruction, Wanted
+from openflextok.evaluate.reference import Reference
+from openflextok.evaluate.results import Result
+from openflextok.evaluate.table import text_table
+from openflextok.lengths import power_lengths
 from openflextok.nets.flow_decoder import FlowDecoder
 
 SMALL = [
@@ -57,9 +61,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--count", type=int, default=48)
     options = parser.parse_args()
-    source, perceptual = open_source(options.heldout), load_lpips("alex")
-    indices = range(0, len(source), max(1, len(source) // options.count))[: options.count]
-    images = [source.read(index).image for index in indices]
     rows: list[dict[str, object]] = []
     for name, changes in VARIANTS.items():
         out = options.runs / name.split(":")[0].replace(" ", "-")
@@ -73,12 +74,28 @@ def main() -> None:
             decoder = tokenizer.decoder
             assert isinstance(decoder, FlowDecoder)
             decoder.config = replace(decoder.config, absence=absence or decoder.config.absence)
-            curve = reconstruction_curve(tokenizer, images, perceptual=perceptual, steps=20, guidance="cfg:1.5")
             label = name if absence in (None, "mask") else f"{name}, decoded with {absence}"
-            print(f"{label}\n\n{curve.markdown()}", flush=True)
+            result = measured(label, tokenizer, Reference(options.heldout, tokenizer.image_size, options.count), out)
+            print(f"{label}\n\n{text_table(result)}\n", flush=True)
             about = {"variant": label, "train": options.train, "steps": options.steps, "torch": torch.__version__}
-            rows += [about | asdict(row) for row in (*curve.rows, curve.space)]
+            rows += [about | row for row in (*curve(result, ""), *curve(result, "space-"))]
     write(Path(__file__).parents[1] / "results" / "choices.json", "choices", rows)
+
+
+def measured(label: str, tokenizer: oft.Tokenizer, reference: Reference, out: Path) -> Result:
+    """PSNR and LPIPS at 1, 2, 4, ... tokens; the result and its parts lie in the folder of the training."""
+    wanted = Wanted(power_lengths(tokenizer.num_tokens), options=(("steps", 20), ("guidance", "cfg:1.5")))
+    job = Reconstruction(label, tokenizer, reference, reference.survey(), wanted, choose(("psnr", "lpips-alex")))
+    name = label.replace(":", "").replace(",", "").replace(" ", "-")
+    result = run(job, out / f"{name}.parts", out / f"{name}.json")
+    assert result is not None, "this process makes all parts"
+    return result
+
+
+def curve(result: Result, arm: str) -> list[dict[str, object]]:
+    """A row for each length of "" (the tokens) or "space-" (the ceiling: no length, no bytes)."""
+    pairs = zip(result.of(f"{arm}psnr"), result.of(f"{arm}lpips-alex"), strict=True)
+    return [{"length": a.length, "bytes": a.bytes, "psnr": a.value, "lpips": b.value, "n": a.images} for a, b in pairs]
 
 
 if __name__ == "__main__":
