@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from openflextok.evaluate.codec_curve import codec_curve, codec_pictures
+from openflextok.evaluate.codec_curve import CodecCurve, codec_pictures
 from openflextok.evaluate.codecs import CODECS, Codec, decode, encode, find_codec, shrunk
-from openflextok.evaluate.metric_table import PAIRS
+from openflextok.evaluate.job import run
+from openflextok.evaluate.measuring import Instruments
+from openflextok.evaluate.metric_table import choose
 from openflextok.evaluate.metrics import psnr
 from openflextok.evaluate.reference import Reference
 from openflextok.evaluate.results import Result, differences
@@ -35,10 +39,18 @@ def crops(reference) -> list[Image.Image]:
     return [center_crop(reference.source.read(index).image, (SIDE, SIDE)) for index in reference.indices]
 
 
+def make_job(codec: Codec, reference: Reference, qualities, shrinks) -> CodecCurve:
+    survey = reference.survey()
+    tools = Instruments.load(choose(("psnr", "ssim")), (), (SIDE, SIDE), survey.images, torch.device("cpu"))
+    return CodecCurve(codec, reference, survey, tools, qualities, shrinks)
+
+
 def curve(codec: Codec, reference: Reference, qualities, shrinks) -> Result:
-    measures = {name: PAIRS[name].load(torch.device("cpu")) for name in ("psnr", "ssim")}
-    protocol = reference.protocol("reconstruct", reference.survey())
-    return codec_curve(codec, reference, protocol, measures, qualities, shrinks)
+    job = make_job(codec, reference, qualities, shrinks)
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(job, Path(folder, "parts"), Path(folder, "codec.json"))
+    assert result is not None
+    return result
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -99,6 +111,27 @@ def test_codecs_and_tokenizers_on_one_reference_have_one_protocol(reference):
     assert differences(result.protocol, again.protocol("reconstruct", again.survey())) == ()
     settings = {setting.name: setting.value for setting in result.subject.settings}
     assert settings["lossless"] == "True" and settings["coded by"] == "Pillow"
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(monkeypatch, tmp_path):
+    monkeypatch.setattr("openflextok.evaluate.codec_curve.BATCH", 1)
+    pair = Reference(str(PHOTOS), (SIDE, SIDE), limit=COUNT)
+    make = functools.partial(make_job, CODECS["jpeg"], pair, (0, 1, 50), (1, 2))
+    whole = run(make(), tmp_path / "a.parts", tmp_path / "same.json")
+
+    def kill(images: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make(), tmp_path / "b.parts", tmp_path / "same.json", kill)
+    kept = (tmp_path / "b.parts/part-00000.safetensors").stat().st_mtime_ns
+    ticks: list[int] = []
+    again = run(make(), tmp_path / "b.parts", tmp_path / "same.json", ticks.append)
+    assert again == whole and sum(ticks) == COUNT - 1
+    assert (tmp_path / "b.parts/part-00000.safetensors").stat().st_mtime_ns == kept
+    assert whole is not None and [figure.value for figure in whole.of("quality")] == [0, 50, 0, 50]
+    with pytest.raises(ValueError, match="different in .*settings"):
+        run(make_job(CODECS["jpeg"], pair, (0, 50), (1, 2)), tmp_path / "b.parts", tmp_path / "same.json")
 
 
 def test_pictures_show_the_originals_first(reference, crops):

@@ -11,6 +11,7 @@ import cyclopts
 if TYPE_CHECKING:
     from openflextok.evaluate.job import Job
     from openflextok.evaluate.reference import Reference, Survey
+    from openflextok.evaluate.results import Result
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
 app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
@@ -225,13 +226,23 @@ def survey(reference: Reference) -> Survey:
 
 
 def measure(job: Job, out: Path) -> None:
-    """Carry out a job, with a bar, and say what came of it."""
+    """Carry out a job, with a bar, and print its figures as a table."""
+    from openflextok.evaluate.table import text_table
+
+    result = carry_out(job, out)
+    if result is not None:
+        print(text_table(result))
+        for note in result.notes:
+            print(f"note: {note}")
+
+
+def carry_out(job: Job, out: Path) -> Result | None:
+    """Carry out a job, with a bar, and say what files came of it; none where other processes have parts to make."""
     import os
     import sys
 
     from openflextok.cli.progress import ImagesBar
     from openflextok.evaluate.job import missing, run
-    from openflextok.evaluate.table import text_table
 
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".parts")
@@ -245,8 +256,6 @@ def measure(job: Job, out: Path) -> None:
         result = run(job, folder, out, bar.advance, rank, world)
     if result is None:
         print(f"process {rank} of {world} is done; the last of the others writes {out}")
-        return
-    print(text_table(result))
-    for note in result.notes:
-        print(f"note: {note}")
-    print(f"{out}, {out.with_suffix('.webp').name}; {folder} may be removed")
+    else:
+        print(", ".join([str(out), *([result.pictures] if result.pictures else [])]) + f"; {folder} may be removed")
+    return result

@@ -21,7 +21,7 @@ def codecs(
 ) -> None:
     """Code every picture of a data set at every quality and size: bytes and how good it is, to set beside tokenizers.
 
-    Writes codec-NAME.json and its pictures for each codec, under the protocol of `evaluate reconstruct` on the same data
+    Killed and started again, it goes on. Writes codec-NAME.json and its pictures for each codec, under the protocol of `evaluate reconstruct` on the same data
     at the same size. A codec that is not installed is named, and noted in the other results.
 
     Parameters
@@ -41,25 +41,21 @@ def codecs(
     limit
         So many pictures only, evenly spaced; 0 means all.
     out
-        Folder of the results.
+        Folder of the results; the parts of each (.parts) lie beside it.
     """
     import sys
-    from dataclasses import replace
 
     import torch
 
-    from openflextok.cli.evaluate import names, numbers, survey
-    from openflextok.cli.progress import ImagesBar
-    from openflextok.evaluate.codec_curve import check_points, codec_curve, codec_pictures
+    from openflextok.cli.evaluate import carry_out, names, numbers, survey
+    from openflextok.evaluate.codec_curve import CodecCurve, points_of
     from openflextok.evaluate.codecs import find_codec
     from openflextok.evaluate.measuring import Instruments
     from openflextok.evaluate.metric_table import choose
     from openflextok.evaluate.reference import Reference
-    from openflextok.evaluate.results import write_result
-    from openflextok.files import atomic_file
 
     chosen, points = choose(names(metrics)), (numbers(qualities, "qualities"), numbers(shrinks, "shrinks"))
-    check_points(*points, (image_size, image_size))
+    points_of(*points, (image_size, image_size))  # mistakes are named before the work
     if chosen.sets or chosen.tokens or not chosen.pairs:
         raise ValueError(f"metrics {metrics!r} are not of pairs of images: give psnr, ssim, lpips-alex, ...")
     found, absent = {}, []
@@ -75,16 +71,10 @@ def codecs(
         raise ValueError(f"no codec of {codecs!r} can be measured here")
     reference = Reference(data, (image_size, image_size), limit)
     surveyed = survey(reference)
-    protocol = reference.protocol("reconstruct", surveyed)
     tools = Instruments.load(chosen, (), reference.image_size, surveyed.images, torch.device("cpu"))
     for name, codec in found.items():
         file = out / f"codec-{name}.json"
-        with ImagesBar(len(reference), visible=True) as bar:
-            result = codec_curve(codec, reference, protocol, tools.pairs, *points, tick=bar.advance)
-        picture = file.with_suffix(".webp")
-        with atomic_file(picture) as temporary:
-            codec_pictures(codec, result, reference).save(temporary, format="WEBP", quality=80, method=6)
-        notes = (*result.notes, *tools.notes, *absent)
-        write_result(file, replace(result, notes=notes, pictures=picture.name))
-        smallest = min(figure.bytes for figure in result.figures if figure.bytes is not None)
-        print(f"{codec.name}: {len(result.of('quality'))} points from {smallest:.1f} bytes on, in {file}")
+        result = carry_out(CodecCurve(codec, reference, surveyed, tools, *points, absent), file)
+        if result is not None:
+            smallest = min(figure.bytes for figure in result.figures if figure.bytes is not None)
+            print(f"{codec.name}: {len(result.of('quality'))} points from {smallest:.1f} bytes on")

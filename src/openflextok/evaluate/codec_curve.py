@@ -2,14 +2,14 @@
 
     reference -> pictures -> encode, decode (a point per quality and size) -> metrics -> mean, interval
 
-Shapes: B images of a batch, H height, W width.
+Shapes: B images, H height, W width, P points.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -18,110 +18,144 @@ from torch import Tensor
 from openflextok.evaluate.bootstrap import mean_interval
 from openflextok.evaluate.codecs import Codec, decode, empty_bytes, encode, shrunk
 from openflextok.evaluate.fronts import best_within, sized
-from openflextok.evaluate.measuring import shown_places
+from openflextok.evaluate.job import Job, Plan
+from openflextok.evaluate.measuring import Instruments, shown_places
 from openflextok.evaluate.metric_names import metric_name
 from openflextok.evaluate.metric_table import PAIRS, PairMeasure
+from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.pictures import picture_grid
-from openflextok.evaluate.reference import Reference
-from openflextok.evaluate.results import Figure, Protocol, Result, Setting, Subject
+from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
+from openflextok.evaluate.results import Figure, Result, Setting, Subject
 from openflextok.pixels import to_float, to_uint8_tensor
 
 QUALITIES = (0, 1, 5, 10, 20, 30, 50, 70, 90)
 SHRINKS = (1, 2, 4, 8)
 BATCH = 16
 MOST_COLUMNS = 7  # of a picture to look at
+BYTES_NOTE = (
+    "Bytes are whole files; file without content is the size of the file of a grey picture at the same settings."
+)
 
 
-@dataclass
-class _Point:
-    """What was measured at one quality and size."""
+@dataclass(frozen=True)
+class Point:
+    """One point of the curve."""
 
     quality: int
     shrink: int
-    sizes: list[Tensor] = field(default_factory=list)
-    values: dict[str, list[Tensor]] = field(default_factory=dict)
-    files: hashlib._Hash = field(default_factory=hashlib.sha256)
-
-    @property
-    def bytes(self) -> float:
-        return torch.cat(self.sizes).double().mean().item()
+    """What the sides are divided by."""
 
 
-def codec_curve(
-    codec: Codec,
-    reference: Reference,
-    protocol: Protocol,
-    measures: Mapping[str, PairMeasure],
-    qualities: Sequence[int] = QUALITIES,
-    shrinks: Sequence[int] = SHRINKS,
-    tick: Callable[[int], None] = lambda images: None,
-) -> Result:
-    """Figures of every quality and size; `measures` by the names of PAIRS; `tick` hears of images as they are done.
-
-    A quality whose files are those of the one before it, byte for byte, is left out.
-    """
-    check_points(qualities, shrinks, reference.image_size)
-    version = codec.version()
-    points = [_Point(quality, shrink) for shrink in shrinks for quality in qualities]
-    for stretch in reference.batches(BATCH):
-        pictures = [Image.fromarray(pixels) for pixels in stretch.pixels_BHWC.numpy()]
-        original_BCHW = to_float(stretch.pixels_BHWC)
-        for point in points if pictures else ():
-            _measure(codec, point, pictures, original_BCHW, measures)
-        tick(len(stretch.places) + len(stretch.unreadable))
-    distinct = {(point.shrink, point.files.digest()): point for point in reversed(points)}
-    kept = list(distinct.values())[::-1]
-    settings = (
-        *(Setting(name, str(value)) for name, value in codec.options.items()),
-        Setting("qualities", ", ".join(map(str, qualities))),
-        Setting("sides divided by", f"{', '.join(map(str, shrinks))} (bicubic down and, after decoding, up)"),
-        Setting("coded by", version),
-    )
-    figures = [figure for point in kept for figure in _figures(codec, point, reference.image_size, measures)]
-    note = "Bytes are whole files; file without content is the size of the file of a grey picture at the same settings."
-    return Result(protocol, Subject(codec.name, "codec", "", settings), tuple(figures), (note,))
-
-
-def check_points(qualities: Sequence[int], shrinks: Sequence[int], image_size: tuple[int, int]) -> None:
-    """Raise ValueError for qualities outside of 0 to 100, sizes without pixels, or none of them."""
+def points_of(qualities: Sequence[int], shrinks: Sequence[int], image_size: tuple[int, int]) -> tuple[Point, ...]:
+    """Every quality at every size; ValueError for qualities outside of 0 to 100, sizes without pixels, or none of them."""
     if not qualities or not shrinks or not all(0 <= quality <= 100 for quality in qualities):
         raise ValueError(
             f"qualities {list(qualities)} and sides divided by {list(shrinks)}: give some, 0 <= quality <= 100"
         )
     for shrink in shrinks:
         shrunk(image_size, shrink)
+    return tuple(Point(quality, shrink) for shrink in shrinks for quality in qualities)
 
 
-def _measure(
-    codec: Codec, point: _Point, pictures: list[Image.Image], original_BCHW: Tensor, measures: Mapping[str, PairMeasure]
-) -> None:
-    files = [encode(codec, picture, point.quality, point.shrink) for picture in pictures]
-    for file in files:
-        point.files.update(file)
-    point.sizes.append(torch.tensor([len(file) for file in files]))
-    decoded = [decode(codec, file, pictures[0].size) for file in files]
-    rebuilt_BCHW = to_float(torch.stack([to_uint8_tensor(picture) for picture in decoded]))
-    for name, measure in measures.items():
-        with torch.no_grad():
-            columns = measure.compute(original_BCHW, rebuilt_BCHW).double().T
-        for figure, values_B in zip(PAIRS[name].figures, columns, strict=True):
-            point.values.setdefault(figure, []).append(values_B)
+class CodecCurve(Job):
+    """The measurement of one codec at every quality and size.
+
+    A quality whose files are those of the one before it, byte for byte, is left out.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        reference: Reference,
+        survey: Survey,
+        tools: Instruments,
+        qualities: Sequence[int] = QUALITIES,
+        shrinks: Sequence[int] = SHRINKS,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """tools: with metrics of pairs; notes: further ones for the result.
+
+        Raises ValueError for impossible qualities and sizes, ImportError for a codec that is not there.
+        """
+        self.codec, self.reference, self.survey, self.tools = codec, reference, survey, tools
+        self.points = points_of(qualities, shrinks, reference.image_size)
+        self.further_notes = tuple(notes)
+        settings = (
+            *(Setting(name, str(value)) for name, value in codec.options.items()),
+            Setting("qualities", ", ".join(map(str, qualities))),
+            Setting("sides divided by", f"{', '.join(map(str, shrinks))} (bicubic down and, after decoding, up)"),
+            Setting("coded by", codec.version()),
+        )
+        self.plan = Plan(
+            reference.protocol("reconstruct", survey),
+            Subject(codec.name, "codec", "", settings),
+            (), (), (),
+            tuple(tools.pairs),
+            tools.networks,
+            BATCH,
+        )  # fmt: skip
+
+    # -- one stretch --------------------------------------------------------------------------------------------
+
+    def part(self, stretch: ReferenceBatch) -> Part:
+        part = Part()
+        if not stretch.places:
+            return part
+        pictures = [Image.fromarray(pixels) for pixels in stretch.pixels_BHWC.numpy()]
+        original_BCHW = to_float(stretch.pixels_BHWC)
+        sizes, digests, values = [], [], {}
+        for point in self.points:
+            files = [encode(self.codec, picture, point.quality, point.shrink) for picture in pictures]
+            sizes.append([len(file) for file in files])
+            digests.append([short_digest(file) for file in files])
+            decoded = [to_uint8_tensor(decode(self.codec, file, pictures[0].size)) for file in files]
+            for name, measure in self.tools.pairs.items():
+                for figure, values_B in zip(
+                    PAIRS[name].figures, compared(measure, original_BCHW, decoded), strict=True
+                ):
+                    values.setdefault(figure, []).append(values_B)
+        part.values["file_bytes"] = torch.tensor(sizes, dtype=torch.float64)[:, None]
+        part.values |= {figure: torch.stack(found)[:, None] for figure, found in values.items()}
+        part.tokens["files"] = torch.tensor(digests).T
+        return part
+
+    # -- all of them --------------------------------------------------------------------------------------------
+
+    def result(self, parts: Parts) -> tuple[Result, Image.Image | None]:
+        files = {}
+        for number, (point, digests_R) in enumerate(zip(self.points, parts.tokens("files").T, strict=True)):
+            files.setdefault((point.shrink, *digests_R.tolist()), number)
+        figures = [figure for number in files.values() for figure in self.figures(parts, number)]
+        unreadable = (f"unreadable: {line}" for line in self.survey.unreadable)
+        notes = (BYTES_NOTE, *self.tools.notes, *unreadable, *self.further_notes)
+        result = Result(self.plan.protocol, self.plan.subject, tuple(figures), notes)
+        return result, codec_pictures(self.codec, result, self.reference)
+
+    def figures(self, parts: Parts, number: int) -> list[Figure]:
+        """The figures of one point: what it was made with, then what was measured."""
+        point, (height, width) = self.points[number], self.reference.image_size
+        sizes_R = parts.values("file_bytes")[number, 0]
+        size, images = sizes_R.mean().item(), len(sizes_R)
+        empty = empty_bytes(self.codec, (width, height), point.quality, point.shrink)
+        made_with = {"quality": point.quality, "coded_height": height // point.shrink, "empty_bytes": empty}
+        found = [Figure(metric, value, images, bytes=size) for metric, value in made_with.items()]
+        for name, measure in self.tools.pairs.items():
+            for metric in PAIRS[name].figures:
+                values_R = parts.values(metric)[number, 0]
+                value, (low, high) = values_R.mean().item(), mean_interval(values_R)
+                found.append(Figure(metric, value, images, low, high, bytes=size, network=measure.network))
+        return found
 
 
-def _figures(
-    codec: Codec, point: _Point, image_size: tuple[int, int], measures: Mapping[str, PairMeasure]
-) -> list[Figure]:
-    height, width = image_size
-    size, images = point.bytes, len(torch.cat(point.sizes))
-    empty = empty_bytes(codec, (width, height), point.quality, point.shrink)
-    made_with = {"quality": point.quality, "coded_height": height // point.shrink, "empty_bytes": empty}
-    found = [Figure(metric, value, images, bytes=size) for metric, value in made_with.items()]
-    for name, measure in measures.items():
-        for metric in PAIRS[name].figures:
-            values_N = torch.cat(point.values[metric])
-            low, high = mean_interval(values_N)
-            found.append(Figure(metric, values_N.mean().item(), images, low, high, bytes=size, network=measure.network))
-    return found
+@torch.inference_mode()
+def compared(measure: PairMeasure, original_BCHW: Tensor, decoded: Sequence[Tensor]) -> Tensor:
+    """(figures, B) of decoded pictures, uint8 (H,W,3) each."""
+    return measure.compute(original_BCHW, to_float(torch.stack(list(decoded)))).double().T
+
+
+def short_digest(file: bytes) -> int:
+    """63 bits of a hash, for telling files apart."""
+    return int.from_bytes(hashlib.sha256(file).digest()[:8], "big") >> 1
 
 
 def codec_pictures(codec: Codec, result: Result, reference: Reference) -> Image.Image:

@@ -25,11 +25,11 @@ class Part:
     """The figures of one stretch, by name; any name may be missing where a stretch has no readable image."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
-    """Of each image: (L,S,B) float64."""
+    """Of each image: (L,S,B) float64; of a codec, L are its points."""
     features: dict[str, Tensor] = field(default_factory=dict)
     """Of made images: (L,S,B,D) float32; of real ones: (B,D)."""
     tokens: dict[str, Tensor] = field(default_factory=dict)
-    """(B,N): ids, and bits of each."""
+    """(B,N): ids, and bits of each; of a codec, what tells the files of its points apart."""
     pictures: dict[str, Tensor] = field(default_factory=dict)
     """uint8 (P,H,W,3)."""
 
