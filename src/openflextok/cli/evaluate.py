@@ -18,6 +18,9 @@ app.command("openflextok.cli.probe:probe", name="probe", help="What the first to
 app.command(
     "openflextok.cli.evaluate_codecs:codecs", name="codecs", help="JPEG, WebP, AVIF, JPEG XL on the same pictures."
 )
+app.command(
+    "openflextok.cli.evaluate_complexity:complexity", name="complexity", help="How many tokens each picture needs."
+)
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"
 METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"

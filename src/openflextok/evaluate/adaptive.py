@@ -1,72 +1,25 @@
-"""How many tokens each image needs: the shortest prefix whose reconstruction is near enough, against its complexity.
+"""The shortest prefix whose reconstruction is near enough, how complex an image is, and whether the two go together.
 
-    image -> encode -> for lengths of a bisection: truncate, decode, distance -> shortest length at or below a target
+    distances at lengths of a bisection, or at all of them -> shortest length at or below a target
     image -> bytes of lossless WebP, or mean squared gradient -> its complexity
     lengths and complexities of many images -> Spearman's rank correlation, with a bootstrap interval
 
 Bisection takes for granted that more tokens come nearer. `rises` says how often they do not, and `shortest_of_curve` finds
 the same lengths without it.
 
-Shapes: B images, C channels, H height, W width, N tokens, M measures.
+Shapes: B images, C channels, H height, W width, N tokens, R resamples.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from openflextok.evaluate.bootstrap import RESAMPLES
 from openflextok.pixels import to_pil
-from openflextok.tokenizer import Tokenizer
-
-Measure = Callable[[Tensor, Tensor], Tensor]  # originals and reconstructions (B,C,H,W) -> (B,), smaller is nearer
-
-
-class PrefixDistances:
-    """Distances of images to what their first tokens decode to; each image and length is decoded once, when asked for."""
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        images_BCHW: Tensor,
-        measures: Sequence[Measure],
-        *,
-        seed: int = 0,
-        batch: int = 32,
-        **options: Any,
-    ) -> None:
-        """Image i is decoded with seed + i at every length; options are those of `Tokenizer.decode`."""
-        self.tokenizer, self.images_BCHW, self.measures = tokenizer, images_BCHW, measures
-        self.seed, self.batch, self.options = seed, batch, options
-        with torch.inference_mode():
-            self.ids_BN = torch.cat([tokenizer.encode(part).ids for part in images_BCHW.split(batch)])
-        self.known_BNM = torch.full((*self.ids_BN.shape, len(measures)), torch.nan)
-
-    def at(self, length_B: Tensor) -> Tensor:
-        """(B,M) distances of each image at a length of its own; 0 leaves an image out, and gives NaN."""
-        for length in length_B[length_B > 0].unique().tolist():
-            rows = torch.nonzero((length_B == length) & self.known_BNM[:, length - 1].isnan().any(1))[:, 0]
-            for first in range(0, len(rows), self.batch):
-                part = rows[first : first + self.batch]
-                self.known_BNM[part, length - 1] = self._measure(part, length)
-        found_BM = self.known_BNM[torch.arange(len(length_B)), length_B - 1]
-        return torch.where(length_B[:, None] > 0, found_BM, torch.nan)
-
-    @torch.inference_mode()
-    def _measure(self, rows: Tensor, length: int) -> Tensor:
-        seeds = [self.seed + row for row in rows.tolist()]
-        rebuilt = self.tokenizer.decode(self.ids_BN[rows, :length], seed=seeds, **self.options)
-        return torch.stack([measure(self.images_BCHW[rows], rebuilt).float() for measure in self.measures], dim=1)
-
-    def curves(self) -> Tensor:
-        """(B,N,M) at every length."""
-        for length in range(1, self.ids_BN.shape[1] + 1):
-            self.at(torch.full((len(self.ids_BN),), length))
-        return self.known_BNM
 
 
 def shortest_lengths(distances_at: Callable[[Tensor], Tensor], target: float, batch: int, most: int) -> Tensor:
@@ -91,10 +44,9 @@ def shortest_of_curve(curve_BN: Tensor, target: float) -> Tensor:
     return near_BN.int().argmax(1) + 1
 
 
-def rises(curve_BN: Tensor, lengths: Sequence[int] | None = None) -> float:
-    """The share of steps from one of `lengths` to the next (all, if not given) at which the distance grows."""
-    chosen_BN = curve_BN if lengths is None else curve_BN[:, [length - 1 for length in lengths]]
-    return (chosen_BN.diff(dim=1) > 0).float().mean().item()
+def rises(curve_BN: Tensor) -> Tensor:
+    """(B,) the share of steps from one length to the next at which the distance grows; 0 where there is one length."""
+    return (curve_BN.diff(dim=1) > 0).sum(1) / max(1, curve_BN.shape[1] - 1)
 
 
 # -- complexity -----------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["pairs", "colour", "sets", "codes", "token", "cost", "setting"]
-"""Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of time, and
-what a point of a curve was made with."""
+Group = Literal["pairs", "colour", "sets", "codes", "token", "needed", "cost", "setting"]
+"""Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of tokens needed, of
+time, and what a point of a curve was made with."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,13 @@ KNOWN = {
     "bits_per_token_uniform": MetricName("Bits per token of uniform ids", "bits", "", 3, "codes"),
     "token_codes_used": MetricName("Codes used by one token", "", "", 0, "token"),
     "token_perplexity": MetricName("Perplexity of one token", "codes", "", 1, "token"),
+    "near_enough": MetricName("Near enough", "share of images", "", 3, "needed"),
+    "tokens_needed_q25": MetricName("Tokens needed, lower quartile", "", "", 0, "needed"),
+    "tokens_needed_q50": MetricName("Tokens needed, median", "", "", 0, "needed"),
+    "tokens_needed_q75": MetricName("Tokens needed, upper quartile", "", "", 0, "needed"),
+    "rank_webp": MetricName("Rank correlation with WebP bytes", "", "", 2, "needed"),
+    "rank_gradient": MetricName("Rank correlation with squared gradient", "", "", 2, "needed"),
+    "rises": MetricName("Steps at which one more token is farther", "share", "", 3, "needed"),
     "sample_seconds": MetricName("Sampling time", "s per image", "lower", 4, "cost"),
     "decode_seconds": MetricName("Decoding time", "s per image", "lower", 4, "cost"),
     "quality": MetricName("Quality setting", "", "", 0, "setting"),

@@ -23,6 +23,7 @@ FAMILIES: dict[str, tuple[Group, ...]] = {
     "sets of images": ("sets",),
     "codes and bits": ("codes",),
     "single tokens, by their number": ("token",),
+    "tokens needed for a target": ("needed",),
 }
 MOST_ROWS = 48  # a longer table is folded away until it is asked for
 
