@@ -36,6 +36,7 @@ def test_codecs_are_measured_and_reported_and_an_absent_one_is_named(tmp_path, m
     ("options", "message"),
     [
         ({"metrics": "frechet"}, "not of pairs"),
+        ({"metrics": "ms-ssim", "codecs": "webp"}, "needs sides of 176 pixels or more, these are 32"),
         ({"codecs": "gif"}, "no codec 'gif'"),
         ({"codecs": "jxl"}, "no codec of 'jxl' can be measured here"),
         ({"qualities": "200"}, "0 <= quality <= 100"),

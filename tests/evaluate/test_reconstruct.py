@@ -159,3 +159,19 @@ def test_impossible_wishes_are_refused(make_job, make_tokenizer, pictures, quart
     wrong = Reference(str(pictures), (16, 20))
     with pytest.raises(ValueError, match=r"\(16, 20\) pixels, the tokenizer \(16, 16\)"):
         Reconstruction("tiny", make_tokenizer(), wrong, wrong.survey(), WANTED, choose(["psnr"]))
+
+
+def test_mistakes_are_named_before_the_work(make_job, tmp_path):
+    with pytest.raises(ValueError, match="give different ones"):
+        make_job(replace(WANTED, lengths=(1, 1)))
+    with pytest.raises(ValueError, match="no metrics: give some of psnr"):
+        make_job(metrics=())
+    (tmp_path / "folder.json").mkdir()
+    for name, message in (
+        ("r.webp", "name the result .json"),
+        ("r.parts", "name the result"),
+        ("folder.json", "is a folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(make_job(), tmp_path / "parts", tmp_path / name)
+    assert not (tmp_path / "parts").exists()

@@ -72,6 +72,8 @@ def codecs(
     reference = Reference(data, (image_size, image_size), limit)
     surveyed = survey(reference)
     tools = Instruments.load(chosen, (), reference.image_size, surveyed.images, torch.device("cpu"))
+    if not tools.pairs:
+        raise ValueError("; ".join(tools.notes))
     for name, codec in found.items():
         file = out / f"codec-{name}.json"
         result = carry_out(CodecCurve(codec, reference, surveyed, tools, *points, absent), file)

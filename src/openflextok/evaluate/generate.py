@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from openflextok.data.base import Words
 from openflextok.evaluate import measuring
 from openflextok.evaluate.bootstrap import mean_interval
 from openflextok.evaluate.figures import Arm, code_figures, seconds_figures, set_figures
@@ -80,7 +81,7 @@ class Generation(Job):
         self.generator, self.tokenizer, self.reference, self.train = generator, tokenizer, reference, train
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
         words = map(reference.source.words, reference.indices)
-        self.bare = sum(generator.conditioner.wanted(each.label, each.caption) is None for each in words)
+        self.bare = sum(self.condition(each) is None for each in words)
         self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
@@ -108,7 +109,7 @@ class Generation(Job):
         if not stretch.places:
             return part
         kind, wanted = self.generator.conditioner.kind, self.wanted
-        words = [self.generator.conditioner.wanted(each.label, each.caption) for each in stretch.words]
+        words = [self.condition(each) for each in stretch.words]
         real_BCHW = to_float(stretch.pixels_BHWC).to(self.tokenizer.device)
         ids_BN = self.tokenizer.encode(real_BCHW).ids
         for name, given in zip(SCORES, (words, [None] * len(words)), strict=True):
@@ -131,6 +132,10 @@ class Generation(Job):
             self.look_at_train(part, stretch)
         measuring.keep_pictures(part, stretch, self.shown, wanted.lengths, made_LSBCHW)
         return part
+
+    def condition(self, words: Words) -> str | None:
+        """What the generator is told of an image; an empty label or caption is none."""
+        return self.generator.conditioner.wanted(words.label, words.caption) or None
 
     def sample(self, words: Sequence[str | None], streams: Sequence[int]) -> Tensor:
         """Ids (B, longest length)."""

@@ -97,6 +97,14 @@ def differing(old: Any, new: Any, where: str = "") -> list[str]:
     return found
 
 
+def check_out(out: Path) -> None:
+    """Raise ValueError, before the work, for a result that could not be written, or whose pictures would replace it."""
+    if out.suffix in (".parts", ".webp"):
+        raise ValueError(f"{out}: parts and pictures have that ending: name the result .json")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: name the file to write")
+
+
 def missing(folder: Path, job: Job) -> list[int]:
     """Numbers of the parts that are not there yet."""
     return [number for number in range(job.parts) if not part_path(folder, number).is_file()]
@@ -109,6 +117,7 @@ def run(
 
     `tick` hears of images as they are done. None: other processes still have parts to make.
     """
+    check_out(out)
     start(folder, job.plan)
     batch = job.plan.batch
     for number in missing(folder, job):

@@ -59,7 +59,7 @@ class Instruments:
         extractors = tuple(load_extractor(name, device) for name in networks) if sets else ()
         for name in sets:
             if not any(SETS[name].reads(extractor.network) for extractor in extractors):
-                notes.append(f"{name} is left out: it reads features of {SETS[name].network} alone")
+                notes.append(f"{name} is left out: it reads features of {SETS[name].network or 'a network'} alone")
         for extractor in extractors:
             notes += few_images(extractor, images) if "frechet" in sets else []
         return cls(chosen, pairs, tuple(sets), extractors, tuple(notes))

@@ -166,8 +166,10 @@ class Chosen:
 
 
 def choose(names: Sequence[str]) -> Chosen:
-    """The metrics of these names, in the order of the table; ValueError with the nearest name for an unknown one."""
+    """The metrics of these names, in the order of the table; ValueError with the nearest name for an unknown one, or none."""
     known = [*PAIRS, *SETS, *TOKENS]
+    if not names:
+        raise ValueError(f"no metrics: give some of {', '.join(known)}")
     for name in names:
         if name not in known:
             raise ValueError(f"no metric {name!r}{nearest(name, known)}; the metrics are {', '.join(known)}")

@@ -48,6 +48,8 @@ class Wanted:
         bad = [length for length in self.lengths if not 1 <= length <= most]
         if bad or not self.lengths:
             raise ValueError(f"cannot measure at lengths {bad or self.lengths}: allowed is 1 <= length <= {most}")
+        if len(set(self.lengths)) < len(self.lengths):
+            raise ValueError(f"cannot measure at lengths {self.lengths}: give different ones")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds) or self.batch < 1:
             raise ValueError(
                 f"seeds {self.seeds}, batch {self.batch}: give different seeds of 0 or more, batch 1 or more"
