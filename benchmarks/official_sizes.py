@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import MATMUL_FLOPS, Timing, in_turns, matmul_peak, measure, row, write
+from common import MATMUL_FLOPS, Timing, in_turns, matmul, measure, row, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from openflextok import checkpoint
@@ -57,15 +57,14 @@ def flops_of(call: Any) -> int:
     return counter.get_total_flops()
 
 
-def stage(name: str, call: Any, dtype: torch.dtype, repeats: int = 3, **about: Any) -> dict[str, object]:
-    """One row: seconds, FLOPs, and the share of the peak measured just before and after (it moves with other work)."""
-    flops, before = flops_of(call), matmul_peak(dtype)
-    time = measure(call, repeats)
-    peak = (before.minimum + matmul_peak(dtype).minimum) / 2
-    share = (flops / time.minimum) / (MATMUL_FLOPS / peak)
-    result = row(
-        stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=round(share, 3)
-    )
+def stage(name: str, call: Any, dtype: torch.dtype, turns: int = 3, **about: Any) -> dict[str, object]:
+    """One row: seconds, FLOPs, and the share of the matmul peak, which is measured in the same turns (it moves)."""
+    flops, product = flops_of(call), matmul(dtype)
+    found = in_turns({"peak": product, "stage": call}, turns)
+    time, peak = found["stage"], found["peak"]
+    ratio = flops / MATMUL_FLOPS
+    share = Timing(ratio * peak.minimum / time.minimum, ratio * peak.median / time.median)
+    result = row(stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=share)
     print(result, flush=True)
     return result
 

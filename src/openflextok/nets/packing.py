@@ -25,10 +25,11 @@ class Packed:
 
     def each(self, function: Callable[[Tensor, Tensor | None], Tensor], x_1Rx: Tensor) -> Tensor:
         """`function(rows of a group (B, L, ...), its mask) -> (B, L, D)` for every group, back in the packed order."""
-        parts = (
-            function(x_1Rx[0, rows_BL], mask).flatten(0, 1) for rows_BL, mask in zip(self.rows, self.masks, strict=True)
-        )
-        return torch.cat(list(parts))[None, self.inverse_R]
+        parts = [
+            function(x_1Rx[0].index_select(0, rows_BL.flatten()).unflatten(0, rows_BL.shape), mask).flatten(0, 1)
+            for rows_BL, mask in zip(self.rows, self.masks, strict=True)
+        ]
+        return torch.cat(parts).index_select(0, self.inverse_R)[None]
 
 
 def pack_streams(
