@@ -11,6 +11,7 @@ from evaluate_helpers import quarters
 from small_generators import CLASSES
 
 from openflextok.config import GeneratorConfig, GPTConfig, LabelPrefixConfig
+from openflextok.data.base import Words
 from openflextok.evaluate.frechet import frechet_distance
 from openflextok.evaluate.generate import Generation, Sampling
 from openflextok.evaluate.job import run
@@ -112,3 +113,8 @@ def test_impossible_wishes_are_refused(make_job):
         Generation(
             "t", job.generator, job.tokenizer, job.reference, job.survey, WANTED, choose(["kid"]), SAMPLING
         )  # fmt: skip
+
+
+def test_an_empty_label_is_no_condition(make_job):
+    job = make_job()
+    assert [job.condition(Words(label, None)) for label in (CLASSES[0], "", None)] == [CLASSES[0], None, None]
