@@ -17,6 +17,8 @@ app.command("openflextok.cli.probe:probe", name="probe", help="What the first to
 app.command(
     "openflextok.cli.evaluate_codecs:codecs", name="codecs", help="JPEG, WebP, AVIF, JPEG XL on the same pictures."
 )
+app.command("openflextok.cli.evaluate_details:text", name="text", help="Do words stay legible, by their height.")
+app.command("openflextok.cli.evaluate_details:faces", name="faces", help="Do faces stay recognisable, by their height.")
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"
 METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"

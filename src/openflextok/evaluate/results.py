@@ -30,7 +30,7 @@ class Network:
 
     name: str
     sha256: str
-    """Over the names and values of its weights."""
+    """Over the names and values of its weights, or of the ONNX file that holds it."""
 
 
 @dataclass(frozen=True)

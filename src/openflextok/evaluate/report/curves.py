@@ -20,7 +20,11 @@ def plots(measured: Sequence[Measured], protocol: Protocol, number: int) -> str:
     """All plots of a group that have a line to show, below a legend for each metric; the lesser ones folded away."""
     about = f"Protocol {number}: {protocol.images} images of {protocol.reference}"
     main, lesser = (_plots(measured, groups, about) for groups in (MAIN, LESSER))
-    more = f"<details><summary>Plots of colours, codes, bits and time</summary>{lesser}</details>" if lesser else ""
+    more = (
+        f"<details><summary>Plots of colours, codes, bits, time, words and faces</summary>{lesser}</details>"
+        if lesser
+        else ""
+    )
     return f"<h3>Plots</h3>{main}{more}" if main or lesser else ""
 
 
@@ -83,6 +87,7 @@ LESSER: dict[Group, Sequence[Against]] = {
     "codes": (against_length,),
     "token": (against_token,),
     "cost": (against_length,),
+    "details": (against_length,),
 }
 
 
