@@ -24,7 +24,7 @@ from openflextok.evaluate.results import Network
 from openflextok.nets.onnx import OnnxNetwork
 
 DETECTED_SIDE, MULTIPLE = 736, 32  # of the shorter side
-TEXT, SURE = 0.3, 0.5  # a pixel of text, and the mean of a box of text
+TEXT, SURE = 0.3, 0.5  # probability of a pixel of text, and their mean in a box
 COARSE = 4  # pixels of a cell in which connected parts are found
 UNCLIP = 1.6  # the detector learned shrunken boxes: they grow by area x this / perimeter
 LINE_HEIGHT, LEAST_WIDTH = 48, 320
@@ -93,14 +93,16 @@ def ctc(probabilities_TV: np.ndarray, letters: Sequence[str]) -> Reading:
 
 def text_boxes(map_HW: torch.Tensor) -> list[Box]:
     """Boxes around connected parts of the text map, grown to whole words, from top to bottom."""
-    cells_11hw = F.max_pool2d(map_HW[None, None], COARSE)
-    labels_hw = connected(cells_11hw[0, 0] > TEXT)
-    means_hw = F.avg_pool2d(map_HW[None, None], COARSE)[0, 0]
+    map_11HW = map_HW[None, None]
+    labels_hw = connected(F.max_pool2d(map_11HW, COARSE)[0, 0] > TEXT)
+    text_11HW = (map_11HW > TEXT).float()
+    sums_hw, counts_hw = (F.avg_pool2d(x_11HW, COARSE)[0, 0] for x_11HW in (map_11HW * text_11HW, text_11HW))
     boxes = []
-    for label in labels_hw.unique().tolist():
-        rows, columns = torch.nonzero(labels_hw == label, as_tuple=True)
-        if label == 0 or means_hw[rows, columns].mean() < SURE * TEXT:
+    for label in set(labels_hw.unique().tolist()) - {0}:
+        part_hw = labels_hw == label
+        if sums_hw[part_hw].sum() < SURE * counts_hw[part_hw].sum():
             continue
+        rows, columns = torch.nonzero(part_hw, as_tuple=True)
         edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         box = Box(*(COARSE * float(edge) for edge in edges))
         boxes.append(box.grown(box.width * box.height * UNCLIP / (2 * (box.width + box.height))))
