@@ -85,7 +85,7 @@ class Figure:
     """"psnr", "lpips-alex", "frechet", ..."""
     value: float
     images: int
-    """Images behind this number."""
+    """Images, or words or faces in them, behind this number."""
     low: float | None = None
     """Lower end of the 95 % bootstrap interval over images."""
     high: float | None = None

@@ -38,7 +38,7 @@ class FaceCheck(Check[PlacedFace]):
 
     noun = "faces"
     figures = ("face_similarity", "faces_recognised")
-    sought = f"faces of {LEAST_PIXELS} px or more, found with a score of {SURE} or more"
+    sought = f"{LEAST_PIXELS} px high or more, found with a score of {SURE} or more"
 
     def __init__(self, networks: FaceNetworks) -> None:
         self.model, self.networks = networks, networks.networks
