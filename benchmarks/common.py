@@ -36,10 +36,27 @@ def measure(function: Callable[[], object], repeats: int = 5) -> Timing:
     return Timing(min(seconds), statistics.median(seconds))
 
 
-def matmul_peak(dtype: torch.dtype) -> Timing:
-    """Seconds for a 2048 x 2048 x 2048 product."""
+def in_turns(functions: dict[str, Callable[[], object]], turns: int) -> dict[str, Timing]:
+    """Seconds of each function, all of them in every turn, after one call each to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(turns + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(min(found), statistics.median(found)) for name, found in seconds.items()}
+
+
+def matmul(dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    """A 2048 x 2048 x 2048 product, to measure the peak with."""
     a, b = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
-    return measure(lambda: a @ b)
+    return lambda: a @ b
+
+
+def matmul_peak(dtype: torch.dtype) -> Timing:
+    """Seconds for that product."""
+    return measure(matmul(dtype))
 
 
 MATMUL_FLOPS = 2 * 2048**3

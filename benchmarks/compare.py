@@ -1,10 +1,11 @@
 """FlexTok and its relatives at one small size: the same data order, images seen, widths, depths and nearly the same FLOPs.
 
-python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] [--stages train measure generate table]
+python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] [--results FOLDER]
+                             [--stages train measure generate table]
 
 (or: make compare). Each variant is trained into RUNS/NAME-seedS, measured on held-out images with `openflextok evaluate`
-(results/compare/NAME-seedS.json), and a small GPT learns its tokens (results/compare/gpt-NAME-seedS.json). What is done
-is not done again; what was interrupted goes on. The last stage writes results/compare.md from all of it.
+(FOLDER/NAME-seedS.json, by default results/compare), and a small GPT learns its tokens (FOLDER/gpt-NAME-seedS.json). What is done
+is not done again; what was interrupted goes on. The last stage writes a table from all of it beside FOLDER.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results" / "compare")
     parser.add_argument("--images", type=int, default=500, help="held-out images measured")
     parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
     options = parser.parse_args()
@@ -138,7 +140,7 @@ def command(*arguments: str) -> None:
 def measure_all(options: argparse.Namespace) -> None:
     """Held-out images from 1, 2, 4, ... tokens."""
     for name, seed, run in runs(options):
-        out = RESULTS / f"{name}-seed{seed}.json"
+        out = options.results / f"{name}-seed{seed}.json"
         if out.is_file() or not (run / "cost.json").is_file():
             continue
         steps = ["--steps", STEPS] if "steps" in oft.load(run / "model").decoder.options else []
@@ -161,7 +163,7 @@ def finish(out: Path, name: str, pictures: Path) -> None:
 def generate_all(options: argparse.Namespace) -> None:
     """The same small GPT on the tokens of each: classes to images."""
     for name, seed, run in runs(options):
-        out = RESULTS / f"gpt-{name}-seed{seed}.json"
+        out = options.results / f"gpt-{name}-seed{seed}.json"
         model, tokens, gpt = run / "model", run / "tokens", run / "gpt"
         if out.is_file() or not (run / "cost.json").is_file() or not oft.load(model).quantizer.codebook_size:
             continue
@@ -190,13 +192,13 @@ def write_table(options: argparse.Namespace) -> None:
     for prefix, metrics in (("", SHOWN), ("gpt-", SHOWN_OF_GPT)):
         found: dict[str, list[Result]] = {}
         for name, seed, _ in runs(options):
-            path = RESULTS / f"{prefix}{name}-seed{seed}.json"
+            path = options.results / f"{prefix}{name}-seed{seed}.json"
             if path.is_file():
                 found.setdefault(name, []).append(read_result(path))
         check_protocols([result for results in found.values() for result in results])
         for metric, form in metrics.items():
             text += [*table(metric, form, found), ""]
-    write_atomic(RESULTS.with_suffix(".md"), "\n".join(text))
+    write_atomic(options.results.with_suffix(".md"), "\n".join(text))
 
 
 def check_protocols(results: list[Result]) -> None:
@@ -241,7 +243,6 @@ SHOWN_OF_GPT = {
     "frechet": ".1f",
     "tokens-frechet": ".1f",
 }
-RESULTS = Path(__file__).parents[1] / "results" / "compare"
 STEPS = "10"
 DIGITS = {64_000: [512, 125], 65_536: [256, 256]}
 STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all, "table": write_table}

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import Timing, row, write
+from common import in_turns, row, write
 
 import openflextok as oft
 from openflextok.config import GeneratorConfig, LabelPrefixConfig
@@ -28,21 +27,6 @@ def bandwidth() -> float:
 
     x = torch.ones(1 << 28, dtype=torch.float32)
     return x.numel() * 4 / measure(lambda: x.sum(), 5).minimum
-
-
-def in_turns(functions: dict[str, Callable[[], object]], turns: int) -> dict[str, Timing]:
-    """Seconds of each function, all of them in every turn, after one call each to warm up."""
-    import statistics
-    import time
-
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(turns + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(min(found), statistics.median(found)) for name, found in seconds.items()}
 
 
 def bytes_read(generator: Generator, batch: int, steps: int) -> int:

@@ -1,10 +1,10 @@
 """The released sizes on this machine: seconds and FLOPs of every stage, against the same run's matmul peak; load memory.
 
-python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory] [--compile]    writes results/official_sizes.json
+python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory | --compile | --released]    writes results/official_sizes.json
 
-Weights are random: speed does not depend on them. The row "as released" is the same decoder step organised as FlexTok's
-released inference code organises it: float32, all samples packed into one sequence of length B x L under a (B L)^2 mask,
-conditional and unconditional in two passes, adaLN numbers computed in every block of every pass.
+Weights are random: speed does not depend on them. `--released` compares with the same stages organised as FlexTok's
+released inference code organises them: float32, all samples packed into one sequence of length B x L under a (B L)^2 mask,
+conditional and unconditional in two passes, adaLN numbers computed in every block of every pass, the VAE channels first.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import MATMUL_FLOPS, matmul_peak, measure, row, write
+from common import MATMUL_FLOPS, Timing, in_turns, matmul, measure, row, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from openflextok import checkpoint
 from openflextok.convert.formats import convert
-from openflextok.nets.absence import key_counts
+from openflextok.flow.sampler import Velocity
 from openflextok.nets.attention import layer_norm
+from openflextok.nets.encoders import RegisterViT, register_mask
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.nets.patches import unpatchify
 from openflextok.recipes.flextok import flextok
+from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.tokenizer import Tokenizer, build_part
+from openflextok.types import Tokens
 
 RESULTS = Path(__file__).parents[1] / "results" / "official_sizes.json"
 SIZES = {"d12-d12": (12, 12), "d18-d28": (18, 28)}
@@ -53,26 +57,25 @@ def flops_of(call: Any) -> int:
     return counter.get_total_flops()
 
 
-def stage(name: str, call: Any, dtype: torch.dtype, repeats: int = 3, **about: Any) -> dict[str, object]:
-    """One row: seconds, FLOPs, and the share of the peak that was measured just before."""
-    peak, flops = matmul_peak(dtype), flops_of(call)
-    time = measure(call, repeats)
-    share = (flops / time.minimum) / (MATMUL_FLOPS / peak.minimum)
-    result = row(
-        stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=round(share, 3)
-    )
+def stage(name: str, call: Any, dtype: torch.dtype, turns: int = 3, **about: Any) -> dict[str, object]:
+    """One row: seconds, FLOPs, and the share of the matmul peak, which is measured in the same turns (it moves)."""
+    flops, product = flops_of(call), matmul(dtype)
+    found = in_turns({"peak": product, "stage": call}, turns)
+    time, peak = found["stage"], found["peak"]
+    ratio = flops / MATMUL_FLOPS
+    share = Timing(ratio * peak.minimum / time.minimum, ratio * peak.median / time.median)
+    result = row(stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=share)
     print(result, flush=True)
     return result
 
 
 def as_released(decoder: FlowDecoder, x: torch.Tensor, registers: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """One pass over samples packed into one sequence (see above)."""
+    """One pass of the decoder over samples packed into one sequence (see above)."""
     x_BPD = decoder.patches(x)
     B, P, D = x_BPD.shape
     L = P + registers.shape[1]
     packed = torch.cat([x_BPD, registers], dim=1).reshape(1, B * L, D)
-    sample = torch.arange(B).repeat_interleave(L)
-    mask = sample[:, None] == sample[None]
+    mask = same_sample(B, L)
     silu_temb = torch.nn.functional.silu(decoder.time(t))
     for block in decoder.blocks:
         modulation = block.modulate(silu_temb)  # (B, 6, 2, D) -> a number per position
@@ -89,37 +92,117 @@ def as_released(decoder: FlowDecoder, x: torch.Tensor, registers: torch.Tensor, 
     return unpatchify(decoder.head(x_BPD), decoder.config.patch_size, (x.shape[2] // 2, x.shape[3] // 2))
 
 
+def same_sample(samples: int, length: int) -> torch.Tensor:
+    """The (B L)^2 mask."""
+    sample = torch.arange(samples).repeat_interleave(length)
+    return sample[:, None] == sample[None]
+
+
+def encode_as_released(encoder: RegisterViT, x: torch.Tensor) -> torch.Tensor:
+    """The encoder over samples packed into one sequence."""
+    x_BPD = encoder.patches(x)
+    B, P, D = x_BPD.shape
+    L = P + encoder.num_slots
+    packed = torch.cat([x_BPD, encoder.registers.expand(B, -1, -1)], dim=1).reshape(1, B * L, D)
+    mask = same_sample(B, L) & register_mask(P, encoder.num_slots, x.device).repeat(B, B)
+    for block in encoder.blocks:
+        packed = block(packed, mask)
+    return encoder.head(layer_norm(packed.view(B, L, D)[:, P:]))
+
+
+def guided_step(tokenizer: Tokenizer, ids: torch.Tensor, latents: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """One guided velocity as `decode` computes it at each of its steps."""
+    values, found = tokenizer.quantizer.lookup(ids), []
+    tokens = Tokens(values, ids, torch.ones(ids.shape, dtype=torch.bool))
+
+    def keep(velocity: Velocity, x: torch.Tensor, steps: int) -> torch.Tensor:
+        found.append(velocity)
+        return x
+
+    tokenizer.decoder.decode(tokens, noise_BCHW=latents, steps=1, guidance="cfg:3", solver=keep)
+    return partial(found[0], latents, 0)
+
+
+def released(tokenizer: Tokenizer, images: torch.Tensor, latents: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """The stages as the released code organises them (see above), checked to compute the same as ours."""
+    decoder, encoder, space = tokenizer.decoder, tokenizer.encoder, tokenizer.space
+    assert isinstance(decoder, FlowDecoder) and isinstance(encoder, RegisterViT) and isinstance(space, AutoencoderKL)
+    registers, t = torch.randn(BATCH, 256, decoder.config.width), torch.full((1,), 0.5)
+    one_pass = partial(as_released, decoder, latents, registers, t.expand(BATCH))
+    ours = decoder.velocity(decoder.patches(latents), registers, decoder.modulations(t), (16, 16))[0]
+    torch.testing.assert_close(one_pass(), ours, rtol=1e-3, atol=1e-3 * float(ours.std()))
+    encode = partial(encode_as_released, encoder, latents)
+    slots = encoder(latents).values_BND
+    torch.testing.assert_close(encode(), slots, rtol=1e-3, atol=1e-3 * float(slots.std()))
+    return {
+        "VAE encode": lambda: space.posterior(images).mean_BCHW,
+        "encoder": encode,
+        "decoder step, guided": lambda: (one_pass(), one_pass()),
+        "VAE decode": partial(space.reconstruct, latents),
+    }
+
+
+def against_released(size: str, turns: int) -> list[dict[str, object]]:
+    """Ours in float32 and bf16 and the released organisation in float32, in turns, so that other load meets all alike."""
+    exact, half = build(size, torch.float32), build(size, torch.bfloat16)
+    images = torch.rand(BATCH, 3, *exact.image_size) * 2 - 1
+    latents, ids = torch.randn(BATCH, 16, 32, 32), torch.randint(0, 64_000, (BATCH, 256))
+    theirs = released(exact, images, latents)
+    float32, bfloat16 = (
+        {
+            "VAE encode": partial(tokenizer.space.encode, images),
+            "encoder": partial(tokenizer.encoder, latents.to(tokenizer.dtype)),
+            "decoder step, guided": guided_step(tokenizer, ids, latents),
+            "VAE decode": partial(tokenizer.space.decode, latents),
+        }
+        for tokenizer in (exact, half)
+    )
+    rows, found = [], {}
+    for name in theirs:
+        found[name] = in_turns({"released": theirs[name], "float32": float32[name], "bfloat16": bfloat16[name]}, turns)
+        rows.append(row(stage=f"in turns: {name}", size=size, batch=BATCH, **found[name]))
+        print(rows[-1], flush=True)
+    for whole, parts in {
+        "encode": {"VAE encode": 1, "encoder": 1},
+        f"decode, {STEPS} guided steps": {"decoder step, guided": STEPS, "VAE decode": 1},
+    }.items():
+        seconds = {
+            way: Timing(
+                sum(times * found[part][way].minimum for part, times in parts.items()),
+                sum(times * found[part][way].median for part, times in parts.items()),
+            )
+            for way in ("released", "float32", "bfloat16")
+        }
+        ratios = {
+            f"times_faster_{way}": Timing(
+                seconds["released"].minimum / seconds[way].minimum, seconds["released"].median / seconds[way].median
+            )
+            for way in ("float32", "bfloat16")
+        }
+        rows.append(row(stage=f"in turns: {whole} (sum of stages)", size=size, batch=BATCH, **seconds, **ratios))
+        print(rows[-1], flush=True)
+    return rows
+
+
 def rows_of(size: str, dtype: torch.dtype, compiled: bool) -> list[dict[str, object]]:
     tokenizer = build(size, dtype)
-    decoder = tokenizer.decoder
-    assert isinstance(decoder, FlowDecoder)
     if compiled:
         tokenizer.compile_blocks()
     about = {"size": size, "compiled": compiled}
     images = torch.rand(BATCH, 3, *tokenizer.image_size) * 2 - 1
-    latents = torch.randn(BATCH, 16, 32, 32)
-    x, registers = latents.to(dtype), torch.randn(2 * BATCH, 256, decoder.config.width, dtype=dtype)
-    t = torch.full((1,), 0.5)
-    modulations = decoder.modulations(t)
-    both = partial(decoder.velocity, decoder.patches(x).repeat(2, 1, 1), registers, modulations, (16, 16))
+    latents, ids = torch.randn(BATCH, 16, 32, 32), torch.randint(0, 64_000, (BATCH, 256))
+    x = latents.to(dtype)
     rows = [
         stage("VAE encode", partial(tokenizer.space.encode, images), dtype, batch=BATCH, **about),
         stage("encoder", partial(tokenizer.encoder, x), dtype, batch=BATCH, **about),
-        stage("decoder step, guided", both, dtype, batch=BATCH, **about),
+        stage("decoder step, guided", guided_step(tokenizer, ids, latents), dtype, batch=BATCH, **about),
         stage("VAE decode", partial(tokenizer.space.decode, latents), dtype, batch=BATCH, **about),
     ]
-    few = registers[:, :9]  # 8 tokens kept, the ninth register stands for the 248 absent ones
-    weights = key_counts(torch.cat([torch.ones(2 * BATCH, 8), torch.full((2 * BATCH, 1), 248.0)], dim=1), 256)
-    both_few = partial(decoder.velocity, decoder.patches(x).repeat(2, 1, 1), few, modulations, (16, 16), weights)
-    rows.append(stage("decoder step, guided, 8 tokens kept", both_few, dtype, batch=BATCH, **about))
+    few = guided_step(tokenizer, ids[:, :8], latents)
+    rows.append(stage("decoder step, guided, 8 tokens kept", few, dtype, batch=BATCH, **about))
     if not compiled:
-        one = partial(decoder.velocity, decoder.patches(x[:1]).repeat(2, 1, 1), registers[:2], modulations, (16, 16))
+        one = guided_step(tokenizer, ids[:1], latents[:1])
         rows.append(stage("decoder step, guided", one, dtype, batch=1, **about))
-    if dtype == torch.float32 and not compiled:
-        released = partial(as_released, decoder, x, registers[:BATCH], t.expand(BATCH))
-        ours = decoder.velocity(decoder.patches(x), registers[:BATCH], modulations, (16, 16))[0]
-        torch.testing.assert_close(released(), ours, rtol=1e-3, atol=1e-3 * float(ours.std()))  # the same function
-        rows.append(stage("as released: one of the two passes", released, dtype, batch=BATCH, **about))
     seconds = [float(str(r["seconds_minimum"])) for r in rows]
     decode = STEPS * seconds[2] + seconds[3]
     print(f"{size} {dtype}: encode {BATCH} images {seconds[0] + seconds[1]:.2f} s, decode {decode:.1f} s (computed)")
@@ -186,6 +269,10 @@ if __name__ == "__main__":
     compiled = "--compile" in sys.argv
     if "--memory" in sys.argv:
         keep(memory_rows(sizes[-1]))
+    elif "--released" in sys.argv:
+        with torch.inference_mode():
+            for size in sizes:
+                keep(against_released(size, turns=5))
     else:
         with torch.inference_mode():
             for size in sizes:

@@ -21,7 +21,7 @@ class Shown:
     rows: Tensor
     registers_BND: Tensor
     counts_BN: Tensor | None  # how many equal registers each one stands for; None: one each
-    null_count: float  # the same for each of as many null registers
+    null_count: int  # how many null registers the unconditional pass has, all equal
 
 
 class Absence(ABC):
@@ -65,7 +65,7 @@ class MaskToken(Absence):
         each_B = (total - kept_B) / (n - kept_B).clamp(min=1)
         exists_BN = torch.arange(n, device=rows.device) < kept_B[:, None]
         counts_BN = None if n == total else torch.where(exists_BN, 1.0, each_B[:, None])
-        yield Shown(rows, shown_BND, counts_BN, total / n)
+        yield Shown(rows, shown_BND, counts_BN, total)
 
 
 class Removed(Absence):
@@ -83,7 +83,7 @@ class Removed(Absence):
         length_B = keep_BN.sum(1)
         for length in length_B.unique().tolist():
             rows = (length_B == length).nonzero()[:, 0]
-            yield Shown(rows, registers_BND[rows, :length], None, 1.0)
+            yield Shown(rows, registers_BND[rows, :length], None, length)
 
 
 FORMS: dict[str, Absence] = {"mask": MaskToken(), "remove": Removed()}

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openflextok.nets.packing import Packed
+
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
 
@@ -92,10 +94,15 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask: Tensor | Packed | None = None) -> Tensor:
         """`mask` broadcasts to (B, 1, L, L): boolean, True where row may look at column, or added to the scores."""
-        B, L, D = x_BLD.shape
-        qkv = self.qkv(x_BLD).view(B, L, 3, D // self.head_dim, self.head_dim)
-        q, k = layer_norm(qkv[:, :, :2]).permute(2, 0, 3, 1, 4)  # (B, H, L, E)
-        y_BHLE = attend(q, k, qkv[:, :, 2].transpose(1, 2), mask, 8 / self.head_dim)
-        return self.out(y_BHLE.transpose(1, 2).reshape(B, L, D))
+        qkv_BL3HE = self.qkv(x_BLD).unflatten(-1, (3, -1, self.head_dim))
+        if isinstance(mask, Packed):
+            return self.out(mask.each(self.mix, qkv_BL3HE))
+        return self.out(self.mix(qkv_BL3HE, mask))
+
+    def mix(self, qkv_BL3HE: Tensor, mask: Tensor | None) -> Tensor:
+        """Queries, keys and values of sequences -> (B, L, D)."""
+        q, k = layer_norm(qkv_BL3HE[:, :, :2]).permute(2, 0, 3, 1, 4)  # (B, H, L, E)
+        y_BHLE = attend(q, k, qkv_BL3HE[:, :, 2].transpose(1, 2), mask, 8 / self.head_dim)
+        return y_BHLE.transpose(1, 2).flatten(2)

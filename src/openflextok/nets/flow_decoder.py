@@ -20,6 +20,7 @@ from openflextok.interfaces import Decoder
 from openflextok.nets.absence import FORMS, Shown, form_of, key_counts, key_mask
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
+from openflextok.nets.packing import Packed, pack_streams
 from openflextok.nets.patches import PatchEmbedding, unpatchify
 from openflextok.nets.transformer import TimeEmbedding, TwoStreamBlock, init_linear, zero_linear
 from openflextok.types import Draws, Losses, Tokens
@@ -86,9 +87,12 @@ class FlowDecoder(Decoder):
         registers_BND: Tensor,
         modulations: tuple[list[Tensor], Tensor],
         grid: tuple[int, int],
-        mask: Tensor | None = None,
+        mask: Tensor | Packed | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embedded patches, registers and adaLN numbers -> velocity (B, C, H, W), and the early patch features."""
+        """Embedded patches, registers and adaLN numbers -> velocity (B, C, H, W), and the early patch features.
+
+        With a `Packed` mask, patches and registers are those of all its samples, in one row (1, ..., D).
+        """
         P = x_BPD.shape[1]
         x_BLD = torch.cat([x_BPD, registers_BND.to(x_BPD.dtype)], dim=1)
         features_BPD = x_BPD
@@ -99,7 +103,8 @@ class FlowDecoder(Decoder):
                 features_BPD = x_BLD[:, :P]
         shift, scale = head_B2D.to(x_BLD.dtype).unbind(1)
         x_BPD = torch.addcmul(shift[:, None], layer_norm(x_BLD[:, :P]), 1 + scale[:, None])
-        return unpatchify(self.head(x_BPD), self.config.patch_size, grid), features_BPD
+        values_BPx = self.head(x_BPD).flatten(0, 1).unflatten(0, (-1, grid[0] * grid[1]))
+        return unpatchify(values_BPx, self.config.patch_size, grid), features_BPD
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -137,7 +142,8 @@ class FlowDecoder(Decoder):
     ) -> Tensor:
         """Solve the flow from noise; conditional and unconditional velocities come from one batch.
 
-        steps: 1..1000, or "fast", "balanced", "best".
+        steps: 1..1000, or "fast", "balanced", "best". The unconditional registers are all equal and stay so: one of
+        them stands for all, and the two halves of the batch are packed into one sequence.
         """
         if unknown:
             raise TypeError(f"unknown decode options {sorted(unknown)}: give {', '.join(self.options)}")
@@ -173,13 +179,14 @@ class FlowDecoder(Decoder):
         if guide is None:
             return solver(conditional, noise_BCHW, len(modulations))
         combine = guide.start()
-        both_BND = torch.cat([registers_BND, self.null_token.to(registers_BND.dtype).expand_as(registers_BND)])
-        if counts_BN is not None:
-            weights = key_counts(torch.cat([counts_BN, torch.full_like(counts_BN, shown.null_count)]), patches)
+        B, N = registers_BND.shape[:2]
+        null_weights = key_counts(torch.full((1, 1), float(shown.null_count), device=noise_BCHW.device), patches)
+        packed = pack_streams(B, patches, (N, 1), (weights, null_weights), noise_BCHW.device)
+        both_1ND = torch.cat([registers_BND.flatten(0, 1), self.null_token.to(registers_BND.dtype).expand(B, -1)])[None]
 
         def guided(x_BCHW: Tensor, i: int) -> Tensor:
-            x_BPD = self._embed(x_BCHW).repeat(2, 1, 1)
-            velocity_BCHW, _ = self.velocity(x_BPD, both_BND, modulations[i], grid, weights)
+            x_1PD = self._embed(x_BCHW).flatten(0, 1).repeat(2, 1)[None]
+            velocity_BCHW, _ = self.velocity(x_1PD, both_1ND, modulations[i], grid, packed)
             return combine(*velocity_BCHW.to(x_BCHW.dtype).chunk(2))
 
         return solver(guided, noise_BCHW, len(modulations))

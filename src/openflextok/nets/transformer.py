@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openflextok.nets.attention import Attention, layer_norm
+from openflextok.nets.packing import Packed
 
 
 class SwiGLU(nn.Module):
@@ -72,7 +73,9 @@ class TwoStreamBlock(AnyBlock):
         """-> (B, 6, 2, D): depends on time alone, so that a sampler computes it once for all its steps."""
         return self.modulation(silu_temb_BD).unflatten(-1, (2, 6, -1)).transpose(1, 2).contiguous()
 
-    def forward(self, x_BLD: Tensor, patches: int, modulation_B62D: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x_BLD: Tensor, patches: int, modulation_B62D: Tensor, mask: Tensor | Packed | None = None
+    ) -> Tensor:
         gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = modulation_B62D.to(x_BLD.dtype).unbind(1)
         h_BLD = by_stream(layer_norm(x_BLD), patches, 1 + scale_a, shift_a)
         x_BLD = x_BLD + by_stream(self.attention(h_BLD, mask).to(x_BLD.dtype), patches, gate_a)
