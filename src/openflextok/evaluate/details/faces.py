@@ -42,7 +42,7 @@ class FaceCheck(Check[PlacedFace]):
 
     def __init__(self, networks: FaceNetworks) -> None:
         self.model, self.networks = networks, networks.networks
-        self.settings = (Setting("faces", self.sought),)
+        self.settings = (Setting("faces", "found"),)
 
     def find(self, stretch: ReferenceBatch) -> list[PlacedFace]:
         found = []

@@ -45,10 +45,11 @@ class WordCheck(Check[Word]):
     noun = "words"
     figures = ("word_accuracy", "edit_similarity")
 
-    def __init__(self, reader: TextReader, find: Find, sought: str) -> None:
+    def __init__(self, reader: TextReader, find: Find, origin: str, sought: str) -> None:
+        """origin: "drawn" or "found", for the card."""
         self.reader, self.finder, self.sought = reader, find, sought
         self.networks = reader.networks
-        self.settings = (Setting("words", sought),)
+        self.settings = (Setting("words", origin),)
 
     def find(self, stretch: ReferenceBatch) -> list[Word]:
         return self.finder(stretch)
@@ -76,7 +77,7 @@ def rendered_check(reader: TextReader, source: RenderedWords, reference: Referen
             for row, line in enumerate(lines)
         ]
 
-    return WordCheck(reader, find, "drawn in Pillow's own font, one in each picture")
+    return WordCheck(reader, find, "drawn", "drawn in Pillow's own font, one in each picture")
 
 
 def photographed_check(reader: TextReader) -> WordCheck:
@@ -93,4 +94,4 @@ def photographed_check(reader: TextReader) -> WordCheck:
         return found
 
     sure = f"found by the reader, {LEAST_LETTERS} letters or more, each with a confidence of {CONFIDENT} or more"
-    return WordCheck(reader, find, sure)
+    return WordCheck(reader, find, "found", sure)
