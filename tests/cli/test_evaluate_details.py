@@ -80,6 +80,7 @@ def test_words_of_photos(command, tmp_path, capsys):
     assert [f.metric for f in result.figures if f.length == 1][:2] == ["word_accuracy", "word_accuracy@1/4"]
     assert result.figures[0].network == Digests.networks[0] and 0 < result.of("edit_similarity")[0].value < 0.6
     out, err = capsys.readouterr()
+    assert f"words were found by finder, SHA-256 {'cd' * 32}" in result.notes
     assert f"note: {words} words, found by the reader" in out and "4.png" in err
     measured, refused = read_measured([tmp_path / "text-tiny-pictures.json"])
     page = report_page(measured, refused)
@@ -101,6 +102,7 @@ def test_rendered_words_need_no_data(command, tmp_path, monkeypatch):
     assert result.protocol.reference == "rendered words (seed 0)" and result.protocol.images == 8
     assert [f.metric.partition("@")[2] for f in result.figures[:5]] == ["", "1/16", "1/8", "1/4", "1/2"]
     assert result.of("original-word_accuracy")[0].value == 0  # a digest is no word
+    assert not any("finder" in note for note in result.notes)
 
 
 def test_faces_are_compared_with_themselves_and_with_others(command, tmp_path):

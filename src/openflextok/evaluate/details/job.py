@@ -116,6 +116,7 @@ class DetailJob(Job):
         seeds = len(self.wanted.seeds)
         return (
             f"{len(buckets)} {self.check.noun}, {self.check.sought}; by their share of the picture's height: {found}",
+            *(f"{self.check.noun} were found by {n.name}, SHA-256 {n.sha256}" for n in self.check.networks[1:]),
             f"intervals are over {self.check.noun}, as if those of one picture were independent",
             *(f"unreadable: {line}" for line in self.survey.unreadable),
             *([f"values are means over {seeds} decode seeds; spread is their standard deviation"] if seeds > 1 else []),

@@ -48,7 +48,7 @@ class WordCheck(Check[Word]):
     def __init__(self, reader: TextReader, find: Find, origin: str, sought: str) -> None:
         """origin: "drawn" or "found", for the card."""
         self.reader, self.finder, self.sought = reader, find, sought
-        self.networks = reader.networks
+        self.networks = reader.networks if origin == "found" else reader.networks[:1]
         self.settings = (Setting("words", origin),)
 
     def find(self, stretch: ReferenceBatch) -> list[Word]:
