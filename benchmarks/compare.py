@@ -6,6 +6,7 @@ python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] 
 (or: make compare). Each variant is trained into RUNS/NAME-seedS, measured on held-out images with `openflextok evaluate`
 (FOLDER/NAME-seedS.json, by default results/compare), and a small GPT learns its tokens (FOLDER/gpt-NAME-seedS.json). What is done
 is not done again; what was interrupted goes on. The last stage writes a table from all of it beside FOLDER.
+Several seeds run side by side.
 """
 
 from __future__ import annotations
@@ -63,11 +64,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results" / "compare")
     parser.add_argument("--images", type=int, default=500, help="held-out images measured")
-    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
+    parser.add_argument("--stages", nargs="+", default=[*STAGES, "table"], choices=[*STAGES, "table"])
     options = parser.parse_args()
     keep_freed_memory()
-    for stage in options.stages:
-        STAGES[stage](options)
+    work = [stage for stage in options.stages if stage != "table"]
+    if work and len(options.seeds) > 1:
+        in_parallel(options, work)
+    else:
+        for stage in work:
+            STAGES[stage](options)
+    if "table" in options.stages:
+        write_table(options)
+
+
+def in_parallel(options: argparse.Namespace, stages: list[str]) -> None:
+    """A process for each seed: one thread each is what models of this size can use."""
+    common = ["--only", *options.only, "--steps", str(options.steps), "--images", str(options.images)]
+    command = [sys.executable, __file__, str(options.runs), *common, "--results", str(options.results)]
+    processes = [subprocess.Popen([*command, "--seeds", str(seed), "--stages", *stages]) for seed in options.seeds]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        sys.exit("a seed stopped: start again to go on")
 
 
 def runs(options: argparse.Namespace) -> list[tuple[str, int, Path]]:
@@ -245,7 +262,7 @@ SHOWN_OF_GPT = {
 }
 STEPS = "10"
 DIGITS = {64_000: [512, 125], 65_536: [256, 256]}
-STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all, "table": write_table}
+STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all}
 
 if __name__ == "__main__":
     main()
