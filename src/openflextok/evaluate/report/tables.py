@@ -20,6 +20,7 @@ SHORT_HASH = 12
 FAMILIES: dict[str, tuple[Group, ...]] = {
     "images compared one by one": ("pairs", "cost", "setting"),
     "colours": ("colour",),
+    "words and faces": ("details",),
     "sets of images": ("sets",),
     "codes and bits": ("codes",),
     "single tokens, by their number": ("token",),
