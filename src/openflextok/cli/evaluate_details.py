@@ -74,7 +74,7 @@ def text(
     else:
         reference, check = Reference(data, model.image_size, limit), photographed_check(TextReader.load())
     file = out or Path(f"text-{short_name(tokenizer)}-{'rendered' if data is None else short_name(data)}.json")
-    carry_out(short_name(tokenizer), model, reference, wanted, check, file)
+    measure_details(short_name(tokenizer), model, reference, wanted, check, file)
 
 
 def faces(
@@ -126,7 +126,7 @@ def faces(
     wanted = wanted_of(model, lengths, seeds, steps, guidance, batch_size)
     reference, check = Reference(data, model.image_size, limit), FaceCheck(FaceNetworks.load())
     file = out or Path(f"faces-{short_name(tokenizer)}-{short_name(data)}.json")
-    carry_out(short_name(tokenizer), model, reference, wanted, check, file)
+    measure_details(short_name(tokenizer), model, reference, wanted, check, file)
 
 
 def wanted_of(
@@ -145,7 +145,7 @@ def wanted_of(
     return wanted
 
 
-def carry_out(
+def measure_details(
     subject: str, model: Tokenizer, reference: Reference, wanted: Wanted, check: Check[Any], out: Path
 ) -> None:
     """Measure, with a bar, and say what came of it."""
