@@ -1,7 +1,7 @@
 """FlexTok and its relatives at one small size: the same data order, images seen, widths, depths and nearly the same FLOPs.
 
 python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] [--results FOLDER]
-                             [--stages train measure generate table]
+                             [--stages train measure generate times table]
 
 (or: make compare). Each variant is trained into RUNS/NAME-seedS, measured on held-out images with `openflextok evaluate`
 (FOLDER/NAME-seedS.json, by default results/compare), and a small GPT learns its tokens (FOLDER/gpt-NAME-seedS.json). What is done
@@ -19,9 +19,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
+from common import in_turns, row, write
 from torch.utils.flop_counter import FlopCounterMode
 
 import openflextok as oft
@@ -64,17 +66,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results" / "compare")
     parser.add_argument("--images", type=int, default=500, help="held-out images measured")
-    parser.add_argument("--stages", nargs="+", default=[*STAGES, "table"], choices=[*STAGES, "table"])
+    parser.add_argument("--stages", nargs="+", default=[*STAGES, *LAST], choices=[*STAGES, *LAST])
     options = parser.parse_args()
     keep_freed_memory()
-    work = [stage for stage in options.stages if stage != "table"]
+    work = [stage for stage in options.stages if stage in STAGES]
     if work and len(options.seeds) > 1:
         in_parallel(options, work)
     else:
         for stage in work:
             STAGES[stage](options)
-    if "table" in options.stages:
-        write_table(options)
+    for name, last in LAST.items():
+        if name in options.stages:
+            last(options)
 
 
 def in_parallel(options: argparse.Namespace, stages: list[str]) -> None:
@@ -203,6 +206,27 @@ def gpt_settings(model: Path) -> list[str]:
     return [f"generator.gpt={{type: GPT, {gpt}}}", "train.steps=600", "train.batch_size=64", "train.preview_every=600"]
 
 
+@torch.inference_mode()
+def time_all(options: argparse.Namespace) -> None:
+    """Decoding 16 images from 1 and from all tokens, every variant in turns in one process: FOLDER-times.json."""
+    images = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    calls: dict[str, Callable[[], object]] = {}
+    for name in options.only:
+        folder = options.runs / f"{name}-seed{options.seeds[0]}"
+        if not (folder / "cost.json").is_file():
+            continue
+        tokenizer = oft.load(folder / "model")
+        chosen = {"steps": int(STEPS)} if "steps" in tokenizer.decoder.options else {}
+        tokens = tokenizer.encode(images)
+        for length in (1, 16):
+            calls[f"{name} {length}"] = partial(tokenizer.decode, tokens.truncate(length), **chosen)
+    rows = [
+        row(variant=call.split()[0], length=int(call.split()[1]), images=16, seconds=time)
+        for call, time in in_turns(calls, 5).items()
+    ]
+    write(options.results.with_name(f"{options.results.name}-times.json"), "compare", rows)
+
+
 def write_table(options: argparse.Namespace) -> None:
     """results/compare.md: a table per metric, a row per variant, a column per length; seeds beside each other."""
     text = []
@@ -252,7 +276,6 @@ SHOWN = {
     "frechet": ".1f",
     "codes_used": ".0f",
     "bits_order0": ".1f",
-    "decode_seconds": ".4f",
 }
 SHOWN_OF_GPT = {
     "bits_per_token": ".2f",
@@ -262,7 +285,8 @@ SHOWN_OF_GPT = {
 }
 STEPS = "10"
 DIGITS = {64_000: [512, 125], 65_536: [256, 256]}
-STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all}
+STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all}  # of one seed
+LAST = {"times": time_all, "table": write_table}
 
 if __name__ == "__main__":
     main()
