@@ -160,9 +160,9 @@ TOKENS = ("codes", "bits")
 class Chosen:
     """Names of metrics, by kind."""
 
-    pairs: tuple[str, ...]
-    sets: tuple[str, ...]
-    tokens: tuple[str, ...]
+    pairs: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
 
 
 def choose(names: Sequence[str]) -> Chosen:

@@ -26,7 +26,7 @@ from openflextok.evaluate.details.checks import Check, Item
 from openflextok.evaluate.figures import mean_and_spread
 from openflextok.evaluate.job import Job, Plan
 from openflextok.evaluate.measuring import SHOWN, Instruments, decode_all, keep_pictures, picture, rounded, sizes
-from openflextok.evaluate.metric_table import choose
+from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.reconstruct import Wanted
 from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
@@ -48,7 +48,7 @@ class DetailJob(Job):
         if reference.image_size != tokenizer.image_size:
             raise ValueError(f"the reference has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
         self.tokenizer, self.reference, self.wanted, self.check = tokenizer, reference, wanted, check
-        self.tools = Instruments.load(choose(()), (), reference.image_size, survey.images, tokenizer.device)
+        self.tools = Instruments.load(Chosen(), (), reference.image_size, survey.images, tokenizer.device)
         self.survey = survey
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
