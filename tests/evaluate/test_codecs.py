@@ -142,6 +142,15 @@ def test_pictures_show_the_originals_first(reference, crops):
     )
 
 
+def test_pictures_that_cannot_be_read_are_not_shown(crops, tmp_path):
+    for number in range(8):
+        crops[0].save(tmp_path / f"{number}.png")
+    for number in (0, 2, 4, 6):  # the four that would be shown
+        (tmp_path / f"{number}.png").write_bytes(b"cut off")
+    result = curve(LOSSLESS, Reference(str(tmp_path), (SIDE, SIDE)), (100,), (1,))
+    assert result.protocol.images == 4 and result.pictures == ""
+
+
 def test_jpeg_xl_without_its_plugin_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     with pytest.raises(ImportError, match=r"pip install 'openflextok\[jxl\]'"):

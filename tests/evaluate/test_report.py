@@ -163,6 +163,17 @@ def test_codecs_stand_beside_tokenizers_at_no_more_bytes(tmp_path):
     ]
 
 
+def test_a_row_where_a_codec_begins_is_of_one_point(tmp_path):
+    tokens = tokenizer("mini", A, 12.0)
+    ssim = (Figure("ssim", value, 9, length=n, bytes=2.0 * n) for n, value in ((1, 0.3), (2, 0.2), (4, 0.1)))
+    large = [Figure("psnr", 20.0, 9, bytes=9.0), Figure("ssim", 0.5, 9, bytes=9.0), Figure("quality", 1, 9, bytes=9.0)]
+    page = page_of(
+        tmp_path, x=replace(tokens, figures=(*tokens.figures, *ssim)), c=replace(codec(), figures=tuple(large))
+    )
+    (begin,) = page.captioned("Where codecs begin")
+    assert begin.rows[2] == ["mini", "8", "4 tokens", "14.00", "0.100"]  # not the 0.300 of 1 token
+
+
 def test_words_of_the_same_photos_stand_in_their_own_table(tmp_path):
     words = (Figure("word_accuracy@1/8", 0.25, 5, length=4, bytes=8.0), Figure("original-word_accuracy@1/8", 1.0, 5))
     read = Result(A, Subject("mini", "tokenizer", "f1f2", (Setting("words", "found"),)), words)

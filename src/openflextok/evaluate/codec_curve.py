@@ -17,7 +17,7 @@ from torch import Tensor
 
 from openflextok.evaluate.bootstrap import mean_interval
 from openflextok.evaluate.codecs import Codec, decode, empty_bytes, encode, shrunk
-from openflextok.evaluate.fronts import best_within, sized
+from openflextok.evaluate.fronts import best_within, settings_of, sized
 from openflextok.evaluate.job import Job, Plan
 from openflextok.evaluate.measuring import Instruments, shown_places
 from openflextok.evaluate.metric_names import metric_name
@@ -158,14 +158,20 @@ def short_digest(file: bytes) -> int:
     return int.from_bytes(hashlib.sha256(file).digest()[:8], "big") >> 1
 
 
-def codec_pictures(codec: Codec, result: Result, reference: Reference) -> Image.Image:
-    """The pictures that `evaluate reconstruct` shows, too, at sizes from the smallest file to the largest."""
+def codec_pictures(codec: Codec, result: Result, reference: Reference) -> Image.Image | None:
+    """The pictures that `evaluate reconstruct` shows, too, at sizes from the smallest file to the largest.
+
+    None where none of them can be read.
+    """
     places = sorted(shown_places(len(reference)))
     found = [pixels for place in places for pixels in next(reference.batches(1, place, place + 1)).pixels_BHWC]
+    if not found:
+        return None
     pictures = [Image.fromarray(pixels.numpy()) for pixels in found]
     columns = [("original", pictures)]
     for figure in _columns(result):
-        quality, height = (_setting(result, figure, name) for name in ("quality", "coded_height"))
+        settings = {f.metric: round(f.value) for f in settings_of(result, figure)}
+        quality, height = settings["quality"], settings["coded_height"]
         shrink = reference.image_size[0] // height
         label = f"{figure.bytes:.0f} bytes\n{height} px, quality {quality}"
         files = [encode(codec, picture, quality, shrink) for picture in pictures]
@@ -181,7 +187,3 @@ def _columns(result: Result) -> tuple[Figure, ...]:
     limits = [low * (high / low) ** (step / (MOST_COLUMNS - 1)) for step in range(MOST_COLUMNS - 1)]
     found = [best_within(figures, limit) for limit in (*limits, high)]
     return tuple(dict.fromkeys(figure for figure in found if figure is not None))
-
-
-def _setting(result: Result, point: Figure, metric: str) -> int:
-    return next(round(f.value) for f in result.of(metric) if f.bytes == point.bytes)

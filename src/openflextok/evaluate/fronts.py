@@ -30,6 +30,14 @@ def best_within(figures: tuple[Figure, ...], most: float) -> Figure | None:
     return small[-1] if small else None
 
 
+def settings_of(result: Result, figure: Figure) -> tuple[Figure, ...]:
+    """What the point of a figure was made with: of points of equal bytes, the n-th settings are of the n-th value."""
+    same = [f for f in result.figures if f.bytes == figure.bytes]
+    number = [f for f in same if (f.metric, f.network) == (figure.metric, figure.network)].index(figure)
+    names = dict.fromkeys(f.metric for f in same if metric_name(f.metric).group == "setting")
+    return tuple([f for f in same if f.metric == name][number] for name in names)
+
+
 def _is_better(one: Figure, other: Figure) -> bool | None:
     """Whether a figure is better than another of its metric; none where the metric has no better."""
     sign = {"higher": 1.0, "lower": -1.0, "": 0.0}[metric_name(one.metric).better]

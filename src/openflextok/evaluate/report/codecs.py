@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from openflextok.evaluate.fronts import best_within, sized
+from openflextok.evaluate.fronts import best_within, settings_of, sized
 from openflextok.evaluate.metric_names import metric_name
 from openflextok.evaluate.report.reading import Column, Measured, columns_of
 from openflextok.evaluate.report.tables import BETTER, bytes_text, protocol_line
@@ -66,7 +66,10 @@ def _codec_cell(codec: Measured, column: Column, most: float) -> str:
 def _beginnings(
     others: Sequence[Measured], codecs: Sequence[Measured], columns: Sequence[Column], protocol: Protocol, number: int
 ) -> str:
-    """A row per codec at its smallest file, and below it a row per tokenizer with no more bytes."""
+    """A row per codec at its smallest file, and below it a row per tokenizer with no more bytes.
+
+    A row is one point: the best of the first metric.
+    """
     rows = []
     for codec in codecs:
         smallest = sized(codec.result, columns[0].metric, columns[0].network)[:1]
@@ -79,11 +82,12 @@ def _beginnings(
 
 
 def _at_most(one: Measured, name: str, columns: Sequence[Column], most: float, style: str) -> str:
-    found = [best_within(sized(one.result, c.metric, c.network), most) for c in columns]
-    first = next((figure for figure in found if figure is not None), None)
+    best = [best_within(sized(one.result, c.metric, c.network), most) for c in columns]
+    first = next((figure for figure in best if figure is not None), None)
     if first is None:
         blank = "<td>–</td>" * (len(columns) + 1)
         return f'<tr><th scope="row">{escape(name)}</th><td class="none">none so small</td>{blank}</tr>'
+    found = [_at_point(one, c, first) for c in columns]
     cells = "".join(f"<td>{metric_name(f.metric).text(f.value) if f else '–'}</td>" for f in found)
     return (
         f'<tr class="{style}"><th scope="row">{escape(name)}</th><td>{bytes_text(first.bytes or 0.0)}</td>'
@@ -91,12 +95,19 @@ def _at_most(one: Measured, name: str, columns: Sequence[Column], most: float, s
     )
 
 
+def _at_point(one: Measured, column: Column, point: Figure) -> Figure | None:
+    """The figure of another metric at the very point of one."""
+    made_with = _made_with(one, point)
+    figures = [f for f in sized(one.result, column.metric, column.network) if f.bytes == point.bytes]
+    return next((figure for figure in figures if _made_with(one, figure) == made_with), None)
+
+
 def _made_with(one: Measured, figure: Figure) -> str:
     """The settings of a point: its length, or what its codec was asked for."""
     if figure.length is not None:
         return _length(figure)
-    settings = [f for f in one.result.figures if f.bytes == figure.bytes and metric_name(f.metric).group == "setting"]
-    return ", ".join(f"{metric_name(f.metric).heading.lower()} {metric_name(f.metric).text(f.value)}" for f in settings)
+    settings = [(metric_name(f.metric), f.value) for f in settings_of(one.result, figure)]
+    return ", ".join(f"{name.heading.lower()} {name.text(value)}" for name, value in settings)
 
 
 def _length(figure: Figure) -> str:
