@@ -147,11 +147,16 @@ class Tokenizer(nn.Module):
 
         images: PIL images (cropped to the native size, EXIF orientation honoured), uint8 (B, H, W, 3), or floats
         (B, 3, H, W) in [-1, 1]. posterior: "mean", or standard normal noise (B, C, h, w) to sample the latents with.
-        Errors: ValueError for wrong shapes, values outside [-1, 1], NaN, or sizes that the patches do not divide.
+        Errors: ValueError for wrong shapes, values outside [-1, 1], sizes that the patches do not divide, or an encoder
+        that gives NaN.
         """
         images_BCHW = self.to_images(images)
         latents_BChw = self.space.encode(images_BCHW, posterior).to(self.dtype)
-        quantized = self.quantizer(self.encoder(latents_BChw).values_BND)
+        slots_BND = self.encoder(latents_BChw).values_BND
+        quantized = self.quantizer(slots_BND)
+        bad = slots_BND.isnan().flatten(1).any(1).tolist()  # waits for the device, too
+        if any(bad):
+            raise ValueError(f"the encoder gave NaN for image {bad.index(True)} of {len(bad)}: check its weights")
         keep_BN = torch.ones(quantized.values_BND.shape[:2], dtype=torch.bool, device=self.device)
         return Tokens(quantized.values_BND, quantized.ids_BN, keep_BN)
 

@@ -123,6 +123,9 @@ def test_a_decoder_that_fails_is_named_with_the_image(make_job, make_tokenizer, 
     with pytest.raises(ValueError, match="NaN for image 0 at length 1, seed 0"):
         run(make_job(tokenizer=tokenizer), tmp_path / "parts", tmp_path / "r.json")
     assert not list((tmp_path / "parts").glob("*.safetensors"))
+    next(tokenizer.encoder.parameters()).data.fill_(torch.nan)  # which comes first, and is not the decoder's fault
+    with pytest.raises(ValueError, match="the encoder gave NaN for image 0 of 4: check its weights"):
+        run(make_job(tokenizer=tokenizer), tmp_path / "other", tmp_path / "r.json")
 
 
 def test_continuous_tokens_of_a_pixel_decoder_have_neither_bits_nor_steps(make_job, make_config, randomise, tmp_path):
