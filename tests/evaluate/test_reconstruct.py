@@ -160,6 +160,11 @@ def test_impossible_wishes_are_refused(make_job, make_tokenizer, pictures, quart
     with pytest.raises(ValueError, match="no metric 'pnsr'; did you mean 'psnr'"):
         make_job(metrics=("pnsr",))
     wrong = Reference(str(pictures), (16, 20))
+    with pytest.raises(ValueError, match="networks quarters, quarters are not told apart"):
+        right = Reference(str(pictures), (16, 16))
+        Reconstruction(
+            "tiny", make_tokenizer(), right, right.survey(), WANTED, choose(["kid"]), ("quarters", "quarters")
+        )
     with pytest.raises(ValueError, match=r"\(16, 20\) pixels, the tokenizer \(16, 16\)"):
         Reconstruction("tiny", make_tokenizer(), wrong, wrong.survey(), WANTED, choose(["psnr"]))
 

@@ -57,6 +57,9 @@ class Instruments:
             else:
                 sets.append(name)
         extractors = tuple(load_extractor(name, device) for name in networks) if sets else ()
+        named = [extractor.network.name for extractor in extractors]
+        if len(set(named)) < len(named):
+            raise ValueError(f"the networks {', '.join(named)} are not told apart by their names: rename their folders")
         for name in sets:
             if not any(SETS[name].reads(extractor.network) for extractor in extractors):
                 notes.append(f"{name} is left out: it reads features of {SETS[name].network or 'a network'} alone")
