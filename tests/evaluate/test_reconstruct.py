@@ -107,6 +107,11 @@ def test_another_measurement_is_refused_and_told_apart(make_job, make_tokenizer,
     run(make_job(), tmp_path / "parts", tmp_path / "r.json")
     with pytest.raises(ValueError, match="different in .*5 of 10 evenly spaced"):
         run(make_job(limit=5), tmp_path / "parts", tmp_path / "r.json")
+    slower = make_job(replace(WANTED, options=(("steps", 3),)))
+    with pytest.raises(
+        ValueError, match="different in subject.settings: steps 2 against steps 3: give the same command"
+    ):
+        run(slower, tmp_path / "parts", tmp_path / "r.json")
     other = make_tokenizer()
     next(other.decoder.parameters()).data.add_(1e-3)  # ids are the same, images are not
     with pytest.raises(ValueError, match="different in weights"):
@@ -175,10 +180,12 @@ def test_mistakes_are_named_before_the_work(make_job, tmp_path):
     with pytest.raises(ValueError, match="no metrics: give some of psnr"):
         make_job(metrics=())
     (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
     for name, message in (
         ("r.webp", "name the result .json"),
         ("r.parts", "name the result"),
         ("folder.json", "is a folder"),
+        ("file/deep/r.json", "file is a file, not a folder"),
     ):
         with pytest.raises(ValueError, match=message):
             run(make_job(), tmp_path / "parts", tmp_path / name)

@@ -93,8 +93,20 @@ def differing(old: Any, new: Any, where: str = "") -> list[str]:
         one, other, name = getattr(old, entry.name), getattr(new, entry.name), f"{where}{entry.name}"
         if one == other:
             continue
-        found += differing(one, other, f"{name}.") if is_dataclass(one) else [f"{name}: {one!r} against {other!r}"]
+        if is_dataclass(one):
+            found += differing(one, other, f"{name}.")
+        elif isinstance(one, tuple):
+            found.append(f"{name}: {_entries(one, other)} against {_entries(other, one)}")
+        else:
+            found.append(f"{name}: {one!r} against {other!r}")
     return found
+
+
+def _entries(entries: tuple[Any, ...], others: tuple[Any, ...]) -> str:
+    """In words: of records (settings, networks) those that `others` does not have; all of anything else."""
+    if set(entries) != set(others) and any(map(is_dataclass, (*entries, *others))):
+        entries = tuple(" ".join(map(str, vars(entry).values())) for entry in entries if entry not in others)
+    return ", ".join(map(str, entries)) or "nothing"
 
 
 def check_out(out: Path) -> None:
@@ -103,6 +115,9 @@ def check_out(out: Path) -> None:
         raise ValueError(f"{out}: parts and pictures have that ending: name the result .json")
     if out.is_dir():
         raise ValueError(f"{out} is a folder: name the file to write")
+    above = next((folder for folder in out.parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ValueError(f"{out} cannot be written: {above} is a file, not a folder")
 
 
 def missing(folder: Path, job: Job) -> list[int]:
