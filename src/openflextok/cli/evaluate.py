@@ -10,8 +10,10 @@ import cyclopts
 
 if TYPE_CHECKING:
     from openflextok.evaluate.job import Job
+    from openflextok.evaluate.reconstruct import Wanted
     from openflextok.evaluate.reference import Reference, Survey
     from openflextok.evaluate.results import Result
+    from openflextok.tokenizer import Tokenizer
 
 app = cyclopts.App(name="evaluate", help="Measure tokenizers and generators; results are JSON with a protocol card.")
 app.command("openflextok.cli.probe:probe", name="probe", help="What the first tokens of an image say of its class.")
@@ -77,21 +79,13 @@ def reconstruct(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import decode_options
     from openflextok.evaluate.metric_table import choose
-    from openflextok.evaluate.reconstruct import Reconstruction, Wanted
+    from openflextok.evaluate.reconstruct import Reconstruction
     from openflextok.evaluate.reference import Reference
-    from openflextok.lengths import power_lengths
 
     model = checkpoints.load(tokenizer, device=device())
     chosen = choose(names(metrics))
-    wanted = Wanted(
-        power_lengths(model.num_tokens) if lengths is None else numbers(lengths, "lengths"),
-        numbers(seeds, "seeds"),
-        tuple(decode_options(model, steps=steps, guidance=guidance).items()),
-        batch_size,
-    )
-    wanted.check(model.num_tokens)
+    wanted = wanted_of(model, lengths, seeds, steps, guidance, batch_size)
     reference = Reference(data, model.image_size, limit)
     scorer = None if generator is None else checkpoints.load_generator(generator, device=device())
     subject = short_name(tokenizer)
@@ -188,6 +182,21 @@ def generate(
         subject, model, tokenizer, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
     )
     measure(job, out or Path(f"generate-{subject}.json"))
+
+
+def wanted_of(
+    model: Tokenizer, lengths: str | None, seeds: str, steps: str | None, guidance: str | None, batch: int
+) -> Wanted:
+    """What the options ask for; ValueError where the tokenizer does not have it."""
+    from openflextok.cli.common import decode_options
+    from openflextok.evaluate.reconstruct import Wanted
+    from openflextok.lengths import power_lengths
+
+    kept = power_lengths(model.num_tokens) if lengths is None else numbers(lengths, "lengths")
+    options = decode_options(model, steps=steps, guidance=guidance)
+    wanted = Wanted(kept, numbers(seeds, "seeds"), tuple(options.items()), batch)
+    wanted.check(model.num_tokens)
+    return wanted
 
 
 def device() -> str:

@@ -59,7 +59,7 @@ def text(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.evaluate import device, short_name
+    from openflextok.cli.evaluate import device, short_name, wanted_of
     from openflextok.evaluate.details.reader import TextReader
     from openflextok.evaluate.details.sheets import RenderedWords
     from openflextok.evaluate.details.words import photographed_check, rendered_check
@@ -117,7 +117,7 @@ def faces(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.evaluate import device, short_name
+    from openflextok.cli.evaluate import device, short_name, wanted_of
     from openflextok.evaluate.details.face_networks import FaceNetworks
     from openflextok.evaluate.details.faces import FaceCheck
     from openflextok.evaluate.reference import Reference
@@ -127,22 +127,6 @@ def faces(
     reference, check = Reference(data, model.image_size, limit), FaceCheck(FaceNetworks.load())
     file = out or Path(f"faces-{short_name(tokenizer)}-{short_name(data)}.json")
     measure_details(short_name(tokenizer), model, reference, wanted, check, file)
-
-
-def wanted_of(
-    model: Tokenizer, lengths: str | None, seeds: str, steps: str | None, guidance: str | None, batch: int
-) -> Wanted:
-    """What the options ask for; ValueError where the tokenizer does not have it."""
-    from openflextok.cli.common import decode_options
-    from openflextok.cli.evaluate import numbers
-    from openflextok.evaluate.reconstruct import Wanted
-    from openflextok.lengths import power_lengths
-
-    kept = power_lengths(model.num_tokens) if lengths is None else numbers(lengths, "lengths")
-    options = decode_options(model, steps=steps, guidance=guidance)
-    wanted = Wanted(kept, numbers(seeds, "seeds"), tuple(options.items()), batch)
-    wanted.check(model.num_tokens)
-    return wanted
 
 
 def measure_details(
