@@ -28,14 +28,6 @@ def test_batches_and_their_order_do_not_matter(features, batch):
         torch.testing.assert_close(found.covariance_DD, torch.cov(features.T), rtol=1e-10, atol=1e-12)
 
 
-def test_halves_of_two_processes_are_merged_from_their_files(features, tmp_path):
-    for number, half in enumerate(features.split(40)):
-        merged(half.split(8)).save(tmp_path / f"{number}")
-    first, second, third = (Moments.load(tmp_path / f"{number}") for number in range(3))
-    found = first.merge(second.merge(third))
-    torch.testing.assert_close(found.covariance_DD, torch.cov(features.T), rtol=1e-10, atol=1e-12)
-
-
 def test_what_cannot_be_merged_is_refused(features):
     with pytest.raises(ValueError, match="one network"):
         Moments.of(features).merge(Moments.of(features[:, :3]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-QUALITIES = "0,1,5,10,20,30,50,70,90"
-
 
 def codecs(
     data: str,
@@ -13,7 +11,7 @@ def codecs(
     *,
     image_size: int = 128,
     codecs: str = "jpeg,webp,avif,jxl",
-    qualities: str = QUALITIES,
+    qualities: str = "0,1,5,10,20,30,50,70,90",
     shrinks: str = "1,2,4,8",
     metrics: str = "psnr,ssim,lpips-alex",
     limit: int = 0,

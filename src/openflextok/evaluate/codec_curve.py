@@ -28,8 +28,6 @@ from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
 from openflextok.evaluate.results import Figure, Result, Setting, Subject
 from openflextok.pixels import to_float, to_uint8_tensor
 
-QUALITIES = (0, 1, 5, 10, 20, 30, 50, 70, 90)
-SHRINKS = (1, 2, 4, 8)
 BATCH = 16
 MOST_COLUMNS = 7  # of a picture to look at
 BYTES_NOTE = (
@@ -69,8 +67,8 @@ class CodecCurve(Job):
         reference: Reference,
         survey: Survey,
         tools: Instruments,
-        qualities: Sequence[int] = QUALITIES,
-        shrinks: Sequence[int] = SHRINKS,
+        qualities: Sequence[int],
+        shrinks: Sequence[int],
         notes: Sequence[str] = (),
     ) -> None:
         """tools: with metrics of pairs; notes: further ones for the result.

@@ -1,6 +1,6 @@
-"""Mean and covariance of features that come in batches, on any number of processes.
+"""Mean and covariance of features that come in batches.
 
-    batches (N,D) -> Moments -> merge -> Moments -> file
+    batches (N,D) -> Moments -> merge -> Moments
 
 Sums of squares are kept about the mean (T. Chan et al., 1983), in float64, so that nothing is lost far from zero.
 
@@ -10,14 +10,9 @@ Shapes: N samples, D features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
-import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-
-from openflextok.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -57,15 +52,3 @@ class Moments:
         if self.count < 2:
             raise ValueError(f"cannot fit a Gaussian to {self.count} feature vectors: need at least 2")
         return self.squares_DD / (self.count - 1)
-
-    def save(self, path: Path) -> None:
-        """Write them as safetensors, whole or not at all."""
-        state = {"count": torch.tensor(self.count), "mean": self.mean_D, "squares": self.squares_DD}
-        with atomic_file(path) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        state = load_file(path)
-        return cls(int(state["count"]), state["mean"], state["squares"])
