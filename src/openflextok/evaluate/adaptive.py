@@ -88,8 +88,8 @@ def spearman(a_B: Tensor, b_B: Tensor) -> Tensor:
 def spearman_interval(a_B: Tensor, b_B: Tensor, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Ends of the percentile bootstrap interval of `spearman` over images (B. Efron, 1979)."""
     stream = torch.Generator().manual_seed(seed)
-    choice_RB = torch.randint(len(a_B), (RESAMPLES, len(a_B)), generator=stream)
-    found_R = spearman(a_B[choice_RB], b_B[choice_RB])
+    choices_RB = (torch.randint(len(a_B), (1, len(a_B)), generator=stream) for _ in range(RESAMPLES))
+    found_R = torch.cat([spearman(a_B[choice_1B], b_B[choice_1B]) for choice_1B in choices_RB])
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = torch.nanquantile(found_R, ends).tolist()
     return low, high
