@@ -169,12 +169,13 @@ class Reconstruction(Job):
         if not parts.has("tokens", "ids"):
             found.append("tokens are continuous: no figures of codes or bits")
         elif self.tools.chosen.tokens:
-            found += TOKEN_NOTES
+            found += [TOKEN_NOTES[name] for name in self.tools.chosen.tokens]
         return (*found, *measuring.run_notes(self.wanted.batch, self.wanted.seeds, self.tokenizer.device))
 
 
 NO_INTERVAL = "they have no interval, as resampling biases them"
-TOKEN_NOTES = (
-    "codes_used and perplexity cannot exceed the number of tokens measured; token_* are of one token, numbered by length",
-    "bits_order0: ideal adaptive code for each position over this very stream, the learning included",
-)
+TOKEN_NOTES = {
+    "codes": "codes_used and perplexity cannot exceed the number of tokens measured; token_* are of one token, numbered "
+    "by length",
+    "bits": "bits_order0: ideal adaptive code for each position over this very stream, the learning included",
+}
