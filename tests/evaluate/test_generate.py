@@ -115,6 +115,30 @@ def test_impossible_wishes_are_refused(make_job):
         )  # fmt: skip
 
 
+def test_other_words_of_the_same_pictures_are_another_measurement(make_job, pictures, tmp_path):
+    run(make_job(metrics=("bits",), train=False), tmp_path / "parts", tmp_path / "r.json")
+    (pictures / "cherry").rename(pictures / "citrus")  # the last in the order: the pixels are the same
+    with pytest.raises(ValueError, match="different in subject.settings: words SHA-256 .* against words SHA-256 "):
+        run(make_job(metrics=("bits",), train=False), tmp_path / "parts", tmp_path / "r.json")
+
+
+def test_notes_say_how_many_training_images_could_be_read(make_job, tmp_path):
+    result = run(make_job(metrics=("frechet", "codes")), tmp_path / "parts", tmp_path / "r.json")
+    assert result is not None and result.of("train-frechet")[0].images == 9
+    assert "train-*: 9 real training images against the reference, without any model" in result.notes
+    assert "codes_used, perplexity and token_* are of the samples of seed 0" in result.notes
+
+
+def test_metrics_that_need_more_training_images_are_left_out_before_the_work(make_job, pictures):
+    job = make_job(metrics=("neighbours",), train=False)
+    few = Reference(str(pictures), (16, 16), limit=3)
+    job = Generation(
+        "t", job.generator, job.tokenizer, job.reference, job.survey, WANTED, choose(["neighbours"]), SAMPLING,
+        ("quarters",), few,
+    )  # fmt: skip
+    assert not job.tools.sets and any("neighbours is left out" in note for note in job.notes())
+
+
 def test_an_empty_label_is_no_condition(make_job):
     job = make_job()
     assert [job.condition(Words(label, None)) for label in (CLASSES[0], "", None)] == [CLASSES[0], None, None]

@@ -10,6 +10,8 @@ Shapes: B images, C channels, H height, W width, L lengths, S seeds, N tokens.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -80,9 +82,10 @@ class Generation(Job):
                 raise ValueError(f"{other.spec} has {other.image_size} pixels, the tokenizer {tokenizer.image_size}")
         self.generator, self.tokenizer, self.reference, self.train = generator, tokenizer, reference, train
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
-        words = map(reference.source.words, reference.indices)
-        self.bare = sum(self.condition(each) is None for each in words)
-        self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
+        words = [self.condition(reference.source.words(number)) for number in reference.indices]
+        self.bare = words.count(None)
+        fewest = min(survey.images, survey.images if train is None else len(train))
+        self.tools = Instruments.load(chosen, networks, reference.image_size, fewest, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
         self.plan = Plan(
@@ -91,7 +94,7 @@ class Generation(Job):
                 name,
                 "generator",
                 tokenizer.fingerprint(),
-                (*sampling.settings(), *wanted.settings(tokenizer), *against),
+                (*sampling.settings(), *wanted.settings(tokenizer), *against, Setting("words", digest_of(words))),
             ),
             (weights_digest(generator), weights_digest(tokenizer)),
             wanted.lengths,
@@ -173,7 +176,7 @@ class Generation(Job):
         figures += [figure for name in self.tools.chosen.tokens for figure in made[name]()]
         figures += seconds_figures(parts, "decode_seconds", arms[0])
         figures += seconds_figures(parts, "sample_seconds", Arm("", (max(lengths),), (None,), paired=False))
-        result = Result(self.plan.protocol, self.plan.subject, tuple(figures), self.notes())
+        result = Result(self.plan.protocol, self.plan.subject, tuple(figures), self.notes(figures))
         return result, measuring.picture(parts, "reference", lengths)
 
     def score_figures(self, parts: Parts) -> list[Figure]:
@@ -192,7 +195,7 @@ class Generation(Job):
         """How the codes of the samples of the first seed are used."""
         return code_figures(parts.tokens("ids"), self.tokenizer.quantizer.codebook_size, self.wanted.lengths)
 
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, figures: Sequence[Figure] = ()) -> tuple[str, ...]:
         """What a reader must know of the figures."""
         found = [*self.tools.notes, *(f"unreadable: {line}" for line in self.survey.unreadable)]
         kind = self.generator.conditioner.kind
@@ -204,6 +207,15 @@ class Generation(Job):
         if self.tools.sets:
             found.append(f"set distances are to the reference's images, whose words were used; {NO_INTERVAL}")
             found.append("tokens-*: the reference's own tokens decoded: what the tokenizer alone loses")
-        if self.train is not None:
-            found.append(f"train-*: {len(self.train)} real training images against the reference, without any model")
+        trained = {figure.images for figure in figures if figure.metric.startswith("train-")}
+        found += [
+            f"train-*: {count} real training images against the reference, without any model" for count in trained
+        ]
+        if "codes" in self.tools.chosen.tokens:
+            found.append(f"codes_used, perplexity and token_* are of the samples of seed {self.wanted.seeds[0]}")
         return (*found, *measuring.run_notes(self.wanted.batch, self.wanted.seeds, self.tokenizer.device))
+
+
+def digest_of(words: Sequence[str | None]) -> str:
+    """Tells the conditions of two reference sets apart: their pixels may be equal."""
+    return f"SHA-256 {hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]}"
