@@ -28,7 +28,7 @@ from openflextok.evaluate.adaptive import (
 )
 from openflextok.evaluate.bootstrap import mean_interval
 from openflextok.evaluate.job import Job, Plan
-from openflextok.evaluate.measuring import Instruments, decode_all, sizes
+from openflextok.evaluate.measuring import Instruments, check_size, decode_all, sizes
 from openflextok.evaluate.metric_names import metric_name
 from openflextok.evaluate.metric_table import PAIRS, choose
 from openflextok.evaluate.parts import Part, Parts
@@ -96,8 +96,7 @@ class Complexity(Job):
         """
         self.wanted = Wanted(power_lengths(tokenizer.num_tokens), (seed,), tuple(options), batch)
         self.wanted.check(tokenizer.num_tokens)
-        if reference.image_size != tokenizer.image_size:
-            raise ValueError(f"the reference has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
+        check_size(reference, tokenizer)
         chosen = choose([target.metric])
         self.tools = Instruments.load(chosen, (), reference.image_size, survey.images, tokenizer.device)
         if not self.tools.pairs:

@@ -78,8 +78,7 @@ class Generation(Job):
         if chosen.pairs:
             raise ValueError(f"{', '.join(chosen.pairs)} compare an image with its rebuilding: new images have none")
         for other in (reference, *([train] if train else [])):
-            if other.image_size != tokenizer.image_size:
-                raise ValueError(f"{other.spec} has {other.image_size} pixels, the tokenizer {tokenizer.image_size}")
+            measuring.check_size(other, tokenizer)
         self.generator, self.tokenizer, self.reference, self.train = generator, tokenizer, reference, train
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
         words = [self.condition(reference.source.words(number)) for number in reference.indices]

@@ -18,7 +18,7 @@ from openflextok.evaluate.features import Extractor, load_extractor
 from openflextok.evaluate.metric_table import PAIRS, SETS, Chosen, PairMeasure
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.pictures import picture_grid
-from openflextok.evaluate.reference import ReferenceBatch
+from openflextok.evaluate.reference import Reference, ReferenceBatch
 from openflextok.evaluate.results import Network
 from openflextok.pixels import to_float, to_uint8
 from openflextok.tokenizer import Tokenizer
@@ -133,6 +133,18 @@ def decode_all(
             images.append(rounded(made_BCHW))
     shape = (len(lengths), len(seeds))
     return torch.stack(images).unflatten(0, shape), torch.stack(seconds).unflatten(0, shape)
+
+
+def through_space(tokenizer: Tokenizer, images_BCHW: Tensor) -> Tensor:
+    """Images through the latent space alone, without tokens: the ceiling, of 8 bits, as one length and seed (1,1,B,C,H,W)."""
+    latents_BChw = tokenizer.space.encode(images_BCHW)
+    return rounded(tokenizer.space.decode(latents_BChw).clamp(-1, 1))[None, None]
+
+
+def check_size(reference: Reference, tokenizer: Tokenizer) -> None:
+    """Raise ValueError for images of another size than the tokenizer's."""
+    if reference.image_size != tokenizer.image_size:
+        raise ValueError(f"{reference.spec} has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
 
 
 def sizes(tokenizer: Tokenizer, lengths: Sequence[int]) -> tuple[float | None, ...]:

@@ -20,7 +20,7 @@ from PIL import Image
 from openflextok.evaluate import measuring
 from openflextok.evaluate.figures import Arm, bits_figures, code_figures, pair_figures, seconds_figures, set_figures
 from openflextok.evaluate.job import Job, Plan
-from openflextok.evaluate.measuring import Instruments, decode_all, rounded
+from openflextok.evaluate.measuring import Instruments, decode_all, through_space
 from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
@@ -83,8 +83,7 @@ class Reconstruction(Job):
         Raises ValueError for lengths or seeds out of range, sizes that differ, or a generator of other ids.
         """
         wanted.check(tokenizer.num_tokens)
-        if reference.image_size != tokenizer.image_size:
-            raise ValueError(f"the reference has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
+        measuring.check_size(reference, tokenizer)
         if generator is not None:
             generator.check_tokenizer(tokenizer)
         self.tokenizer, self.reference, self.wanted, self.generator = tokenizer, reference, wanted, generator
@@ -116,9 +115,9 @@ class Reconstruction(Job):
         made_LSBCHW, part.values["decode_seconds"] = decode_all(
             self.tokenizer, tokens, wanted.lengths, wanted.seeds, stretch.places, dict(wanted.options)
         )
-        ceiling_BCHW = rounded(self.tokenizer.space.decode(self.tokenizer.space.encode(original_BCHW)).clamp(-1, 1))
+        ceiling_LSBCHW = through_space(self.tokenizer, original_BCHW)
         self.tools.look_at_real(part, original_BCHW)
-        for arm, images_LSBCHW in (("", made_LSBCHW), ("space-", ceiling_BCHW[None, None])):
+        for arm, images_LSBCHW in (("", made_LSBCHW), ("space-", ceiling_LSBCHW)):
             self.tools.compare(part, arm, original_BCHW, images_LSBCHW)
             self.tools.look(part, arm, images_LSBCHW)
         if tokens.ids_BN is not None:

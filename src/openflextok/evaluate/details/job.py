@@ -25,7 +25,16 @@ from openflextok.evaluate.details.boxes import in_order, octave
 from openflextok.evaluate.details.checks import Check, Item
 from openflextok.evaluate.figures import mean_and_spread
 from openflextok.evaluate.job import Job, Plan
-from openflextok.evaluate.measuring import SHOWN, Instruments, decode_all, keep_pictures, picture, rounded, sizes
+from openflextok.evaluate.measuring import (
+    SHOWN,
+    Instruments,
+    check_size,
+    decode_all,
+    keep_pictures,
+    picture,
+    sizes,
+    through_space,
+)
 from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.reconstruct import Wanted
@@ -45,8 +54,7 @@ class DetailJob(Job):
     ) -> None:
         """name: of the tokenizer. Raises ValueError for lengths or seeds out of range, or sizes that differ."""
         wanted.check(tokenizer.num_tokens)
-        if reference.image_size != tokenizer.image_size:
-            raise ValueError(f"the reference has {reference.image_size} pixels, the tokenizer {tokenizer.image_size}")
+        check_size(reference, tokenizer)
         self.tokenizer, self.reference, self.wanted, self.check = tokenizer, reference, wanted, check
         self.tools = Instruments.load(Chosen(), (), reference.image_size, survey.images, tokenizer.device)
         self.survey = survey
@@ -73,8 +81,8 @@ class DetailJob(Job):
         made_LSBCHW, _ = decode_all(
             self.tokenizer, tokens, wanted.lengths, wanted.seeds, chosen.places, dict(wanted.options)
         )
-        ceiling_BCHW = rounded(self.tokenizer.space.decode(self.tokenizer.space.encode(original_BCHW)).clamp(-1, 1))
-        for arm, images_LSBCHW in (("", made_LSBCHW), (SPACE, ceiling_BCHW[None, None])):
+        ceiling_LSBCHW = through_space(self.tokenizer, original_BCHW)
+        for arm, images_LSBCHW in (("", made_LSBCHW), (SPACE, ceiling_LSBCHW)):
             scores = [self.check.score(items, to_pil(made_BCHW)) for made_BCHW in images_LSBCHW.flatten(0, 1)]
             values_LSIF = torch.stack(scores).unflatten(0, images_LSBCHW.shape[:2])
             for figure, values_LSI in zip(self.check.figures, values_LSIF.unbind(-1), strict=True):
