@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from beartype import beartype
+from jaxtyping import jaxtyped
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,6 +21,10 @@ from openflextok.config import (
     UniformChoiceConfig,
 )
 from openflextok.tokenizer import Tokenizer
+from openflextok.types import Losses, Quantized, Slots, Tokens
+
+for travels in (Losses, Quantized, Slots, Tokens):  # every test checks the shapes and types that these announce
+    jaxtyped(typechecker=beartype)(travels)
 
 UNITS = Path(__file__).parent / "data" / "units"
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from openflextok.types import Draws, Losses, Tokens, check_lengths
 
@@ -111,3 +112,20 @@ def test_draws_are_standard():
     assert float(draws.normal().mean()) == pytest.approx(0, abs=0.08)
     assert float(draws.normal().std()) == pytest.approx(1, abs=0.06)
     assert float(draws.uniform().mean()) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "values, ids, keep",
+    [
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), torch.ones(2, 3, dtype=torch.bool)),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int32), torch.ones(2, 3, dtype=torch.bool)),
+        (torch.zeros(2, 3, 4), None, torch.ones(3, 3, dtype=torch.bool)),
+        (torch.zeros(2, 3), None, torch.ones(2, 3, dtype=torch.bool)),
+        (torch.zeros(2, 3, 4), None, torch.ones(2, 3)),
+    ],
+)
+def test_the_tests_check_shapes_and_types(values, ids, keep):
+    """What travels between the parts is checked against its annotations wherever a test makes it."""
+    Tokens(torch.zeros(2, 3, 4), None, torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(TypeCheckError):
+        Tokens(values, ids, keep)

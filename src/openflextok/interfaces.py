@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from openflextok.types import Draws, Losses, Quantized, Slots, Tokens
@@ -23,11 +24,13 @@ class LatentSpace(nn.Module, ABC):
     downsample: int  # pixels per latent, along one side
 
     @abstractmethod
-    def encode(self, images_BCHW: Tensor, posterior: str | Tensor = "mean") -> Tensor:
+    def encode(
+        self, images_BCHW: Float[Tensor, "B 3 H W"], posterior: str | Float[Tensor, "B C h w"] = "mean"
+    ) -> Float[Tensor, "B C h w"]:
         """Images in [-1, 1] -> latents of about unit variance."""
 
     @abstractmethod
-    def decode(self, latents_BCHW: Tensor) -> Tensor:
+    def decode(self, latents_BCHW: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 3 H W"]:
         """Latents -> images, nominally in [-1, 1], not clamped."""
 
 
@@ -37,7 +40,7 @@ class Encoder(nn.Module, ABC):
     num_slots: int
 
     @abstractmethod
-    def forward(self, latents_BCHW: Tensor) -> Slots: ...
+    def forward(self, latents_BCHW: Float[Tensor, "B C h w"]) -> Slots: ...
 
 
 class Quantizer(nn.Module, ABC):
@@ -49,11 +52,11 @@ class Quantizer(nn.Module, ABC):
     """0 for continuous values."""
 
     @abstractmethod
-    def forward(self, z_BND: Tensor) -> Quantized: ...
+    def forward(self, z_BND: Float[Tensor, "B N D"]) -> Quantized: ...
 
     @abstractmethod
-    def lookup(self, ids_BN: Tensor) -> Tensor:
-        """Ids -> values (B, N, D)."""
+    def lookup(self, ids_BN: Int64[Tensor, "B N"]) -> Float[Tensor, "B N D"]:
+        """Ids -> the values that they stand for."""
 
     def end_step(self, applied: bool) -> None:
         """Called once after the optimizer's step, or where it was skipped: what learns without gradients, learns here."""
@@ -64,8 +67,8 @@ class LengthPolicy(ABC):
     """Which tokens exist in training."""
 
     @abstractmethod
-    def __call__(self, slots: Slots, draws: Draws) -> Tensor:
-        """-> keep (B, N), True on a prefix."""
+    def __call__(self, slots: Slots, draws: Draws) -> Bool[Tensor, "B N"]:
+        """-> keep, True on a prefix."""
 
 
 class Decoder(nn.Module, ABC):
@@ -78,8 +81,10 @@ class Decoder(nn.Module, ABC):
     """Names of all options of `decode`."""
 
     @abstractmethod
-    def losses(self, tokens: Tokens, latents_BCHW: Tensor, draws: Draws) -> Losses: ...
+    def losses(self, tokens: Tokens, latents_BCHW: Float[Tensor, "B C h w"], draws: Draws) -> Losses: ...
 
     @abstractmethod
-    def decode(self, tokens: Tokens, *, noise_BCHW: Tensor, **options: Any) -> Tensor:
-        """-> latents (B, C, h, w) of the shape of `noise_BCHW`."""
+    def decode(
+        self, tokens: Tokens, *, noise_BCHW: Float[Tensor, "B C h w"], **options: Any
+    ) -> Float[Tensor, "B C h w"]:
+        """-> latents, as many as the noise."""

@@ -1,6 +1,7 @@
 """The small things that travel between the parts of a tokenizer.
 
-Shape suffixes: B batch, N tokens, D token dimension, P patches, C channels, H x W pixels or latents.
+Shape suffixes: B batch, N tokens, D token dimension, P patches, C channels, H x W pixels or latents. The annotations say
+shapes and types of numbers; only the tests check them (tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from numbers import Integral
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -21,8 +23,10 @@ class Losses:
 
     terms: Mapping[str, Tensor] = field(default_factory=dict)  # scalars; their sum is minimised
     metrics: Mapping[str, Tensor] = field(default_factory=dict)  # scalars, detached
-    features_BPD: Tensor | None = None  # the decoder's early patch features, for alignment terms
-    rebuilt_BCHW: Tensor | None = None  # the latents, where the decoder rebuilds them in one pass: for image terms
+    features_BPD: Float[Tensor, "B P D"] | None = None  # the decoder's early patch features, for alignment terms
+    rebuilt_BCHW: Float[Tensor, "B C H W"] | None = (
+        None  # the latents, where the decoder rebuilds them in one pass: for image terms
+    )
 
     @property
     def total(self) -> Tensor:
@@ -38,16 +42,16 @@ class Losses:
 class Slots:
     """What the encoder says: one vector per register, before quantisation."""
 
-    values_BND: Tensor
-    halt_BN: Tensor | None = None  # logits of "enough tokens here", for adaptive lengths
+    values_BND: Float[Tensor, "B N D"]
+    halt_BN: Float[Tensor, "B N"] | None = None  # logits of "enough tokens here", for adaptive lengths
 
 
 @dataclass(frozen=True)
 class Quantized:
     """Slots after the quantizer: values that ids stand for, the ids, and the quantizer's own losses."""
 
-    values_BND: Tensor
-    ids_BN: Tensor | None
+    values_BND: Float[Tensor, "B N D"]
+    ids_BN: Int64[Tensor, "B N"] | None
     losses: Losses = field(default_factory=Losses)
 
 
@@ -55,22 +59,22 @@ class Quantized:
 class Tokens:
     """Ordered tokens of a batch, coarse to fine; `keep_BN` is True on the prefix that exists."""
 
-    values_BND: Tensor
-    ids_BN: Tensor | None
-    keep_BN: Tensor
+    values_BND: Float[Tensor, "B N D"]
+    ids_BN: Int64[Tensor, "B N"] | None
+    keep_BN: Bool[Tensor, "B N"]
 
     def __len__(self) -> int:
         return self.values_BND.shape[0]
 
     @property
-    def ids(self) -> Tensor:
+    def ids(self) -> Int64[Tensor, "B N"]:
         """Token ids (B, N), int64, coarse to fine."""
         if self.ids_BN is None:
             raise ValueError("these tokens are continuous and have no ids: read `values_BND` instead")
         return self.ids_BN
 
     @property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> Int64[Tensor, " B"]:
         """Number of kept tokens per image (B,), int64."""
         return self.keep_BN.sum(dim=1)
 
@@ -90,7 +94,7 @@ class Tokens:
         return replace(self, values_BND=self.values_BND[:, :end], ids_BN=ids_BN, keep_BN=keep_BN)
 
 
-def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -> Tensor:
+def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -> Int64[Tensor, " {batch}"]:
     """Lengths as an int64 tensor (B,), each checked to lie in 1..most."""
     length_B = torch.as_tensor(length)
     if length_B.is_floating_point() or length_B.dtype == torch.bool:
@@ -130,10 +134,10 @@ class Draws:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def uniform(self) -> Tensor:
+    def uniform(self) -> Float[Tensor, " B"]:
         """(B,) in [0, 1)."""
         return torch.cat([torch.rand(1, generator=stream) for stream in self._streams]).to(self.device)
 
-    def normal(self, *shape: int) -> Tensor:
+    def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
         """(B, *shape), standard normal."""
         return torch.stack([torch.randn(shape, generator=stream) for stream in self._streams]).to(self.device)

@@ -272,7 +272,7 @@ class PerfectDecoder(FlowDecoder):
 
     def velocity(self, x_BPD, registers_BND, modulations, grid, mask=None):
         t = modulations[0][0]
-        return (x_BPD - self.x0) / t, x_BPD  # x_t = t eps + (1 - t) x0
+        return (x_BPD - self.x0) / t, x_BPD.flatten(2)  # x_t = t eps + (1 - t) x0
 
 
 def test_a_perfect_predictor_has_zero_loss_and_arrives_in_one_step(make_config, latents):
