@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=USUAL_STEPS)
     parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results" / "compare")
     parser.add_argument("--images", type=int, default=500, help="held-out images measured")
     parser.add_argument("--stages", nargs="+", default=[*STAGES, *LAST], choices=[*STAGES, *LAST])
@@ -166,7 +166,12 @@ def measure_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(run / "model").decoder.options else []
         metrics = ["--metrics", "psnr,ssim,lpips-vgg,frechet,codes,bits", "--limit", str(options.images)]
         command("evaluate", "reconstruct", str(run / "model"), HELDOUT, "--out", str(out), *metrics, *steps)
-        finish(out, f"{name}, seed {seed}", run)
+        finish(out, title(name, seed, options.steps), run)
+
+
+def title(name: str, seed: int, steps: int) -> str:
+    """What a result calls its subject."""
+    return f"{name}, seed {seed}" if steps == USUAL_STEPS else f"{name}, {steps} steps, seed {seed}"
 
 
 def finish(out: Path, name: str, pictures: Path) -> None:
@@ -195,7 +200,7 @@ def generate_all(options: argparse.Namespace) -> None:
         steps = ["--steps", STEPS] if "steps" in oft.load(model).decoder.options else []
         metrics = ["--metrics", "frechet,bits", "--limit", str(options.images)]
         command("evaluate", "generate", str(gpt / "model"), "--images", HELDOUT, "--out", str(out), *metrics, *steps)
-        finish(out, f"GPT on {name}, seed {seed}", run)
+        finish(out, f"GPT on {title(name, seed, options.steps)}", run)
 
 
 def gpt_settings(model: Path) -> list[str]:
@@ -283,7 +288,8 @@ SHOWN_OF_GPT = {
     "frechet": ".1f",
     "tokens-frechet": ".1f",
 }
-STEPS = "10"
+USUAL_STEPS = 600  # of training
+STEPS = "10"  # of decoding
 DIGITS = {64_000: [512, 125], 65_536: [256, 256]}
 STAGES = {"train": train_all, "measure": measure_all, "generate": generate_all}  # of one seed
 LAST = {"times": time_all, "table": write_table}
