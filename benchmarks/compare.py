@@ -233,7 +233,7 @@ def time_all(options: argparse.Namespace) -> None:
 
 
 def write_table(options: argparse.Namespace) -> None:
-    """results/compare.md: a table per metric, a row per variant, a column per length; seeds beside each other."""
+    """FOLDER.md: a table per metric, a row per variant, a column per length; seeds beside each other."""
     text = []
     for prefix, metrics in (("", SHOWN), ("gpt-", SHOWN_OF_GPT)):
         found: dict[str, list[Result]] = {}
