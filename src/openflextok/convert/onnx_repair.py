@@ -16,7 +16,8 @@ NODE, INITIALIZER, INPUT = 1, 5, 11  # of a graph
 NODE_INPUT, OPERATOR, ATTRIBUTE = 1, 4, 5  # of a node
 DIMS, TENSOR_NAME = 1, 8  # of a tensor
 NAME = 1  # of inputs and attributes
-VARINT, EIGHT_BYTES, MESSAGE, FOUR_BYTES = 0, 1, 2, 5
+VARINT, MESSAGE = 0, 2  # wire types
+FIXED = {1: 8, 5: 4}  # wire type -> bytes
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ def fields(message: bytes) -> Iterator[Field]:
         elif kind == MESSAGE:
             size, place = _number(message, place)
             content, place = message[place : place + size], place + size
-        elif kind in (EIGHT_BYTES, FOUR_BYTES):
-            place += 8 if kind == EIGHT_BYTES else 4
+        elif kind in FIXED:
+            place += FIXED[kind]
         else:
             raise ValueError(f"not an ONNX file: wire type {kind} at byte {begin}")
         if place > len(message):
