@@ -339,6 +339,11 @@ def test_fingerprint_follows_whatever_ids_depend_on(kl_tokenizer):
             parameter.view(-1)[-1] += 1e-3
         assert t.fingerprint() not in seen, name
         seen.add(t.fingerprint())
+    before = t.fingerprint()
+    with torch.no_grad():
+        for parameter in (*t.space.decoder.parameters(), *t.space.post_quant_conv.parameters()):
+            parameter += 1
+    assert t.fingerprint() == before  # the way back to pixels is not what ids depend on
 
 
 def test_fingerprint_does_not_follow_the_decoder_and_follows_settings(make_config):

@@ -22,6 +22,8 @@ class LatentSpace(nn.Module, ABC):
 
     channels: int  # of the latents
     downsample: int  # pixels per latent, along one side
+    way_back: tuple[str, ...] = ()
+    """Prefixes of the weights that only `decode` reads: ids do not depend on them."""
 
     @abstractmethod
     def encode(

@@ -55,10 +55,12 @@ TRAINING_ONLY = {  # entries that ids do not depend on
 }  # fmt: skip
 
 
-def weights_digest(module: nn.Module) -> str:
+def weights_digest(module: nn.Module, without: tuple[str, ...] = ()) -> str:
     """SHA-256 over the names and float32 values of a module's weights."""
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
+        if name.startswith(without):
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -114,7 +116,8 @@ class Tokenizer(nn.Module):
         for part in (self.config.space, self.config.encoder, self.config.quantizer):
             settings = {name: value for name, value in cfg.changed_entries(part).items() if name not in TRAINING_ONLY}
             digest.update(json.dumps(settings, sort_keys=True).encode())
-        for module in (self.space, self.encoder, self.quantizer):
+        digest.update(weights_digest(self.space, without=self.space.way_back).encode())
+        for module in (self.encoder, self.quantizer):
             digest.update(weights_digest(module).encode())
         return digest.hexdigest()[:16]
 

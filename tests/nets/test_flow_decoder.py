@@ -12,7 +12,7 @@ from openflextok.config import LogitNormalConfig
 from openflextok.flow.guidance import APG, CFG
 from openflextok.flow.path import sample_path
 from openflextok.flow.sampler import Euler, Heun, time_grid
-from openflextok.nets.absence import FORMS
+from openflextok.nets.absence import FORMS, SHARES, MaskToken, Shown
 from openflextok.nets.attention import attention_backend
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.types import Draws, Tokens, check_lengths
@@ -91,30 +91,80 @@ def test_a_ragged_training_batch_equals_its_samples_alone(absence, make, latents
         torch.testing.assert_close(decoder.get_parameter(name).grad, expected, rtol=1e-3, atol=1e-5)
 
 
+def as_defined(absence: str, registers: Tensor, keep: Tensor, mask_token: Tensor) -> list[Tensor]:
+    """The registers of each row, nothing shared and nothing padded."""
+    if absence == "remove":
+        return [row[kept] for row, kept in zip(registers, keep, strict=True)]
+    return list(MaskToken().fill(registers, keep, mask_token, N))
+
+
+def check_shown(shown: Shown, expected: list[Tensor], lengths: list[int], mask_token: Tensor) -> None:
+    counts = torch.ones(shown.registers_BND.shape[:2]) if shown.counts_BN is None else shown.counts_BN
+    for row, found, count in zip(shown.rows.tolist(), shown.registers_BND, counts, strict=True):
+        length = lengths[row]
+        assert float(count.sum()) == pytest.approx(len(expected[row]))
+        assert torch.equal(count[:length], torch.ones(length))
+        assert torch.equal(found[:length], expected[row][:length])
+        standing = found[length:][count[length:] > 0]
+        assert all(torch.equal(register, mask_token) for register in [*standing, *expected[row][length:]])
+
+
 @both_forms
-@pytest.mark.parametrize("lengths", [LENGTHS, [1, 1, 1, 1], [2, 5, 3, 1], [N - 1, 1, 2, 3]])
-def test_batch_and_groups_show_the_same_registers(absence, lengths):
-    """The training form and the decoding form of an absence agree, row by row, once equal registers are counted."""
-    generator = torch.Generator().manual_seed(0)
-    registers, mask_token = torch.randn(4, N, 5, generator=generator), torch.randn(5, generator=generator)
+@pytest.mark.parametrize(
+    "lengths", [LENGTHS, [1, 1, 1, 1], [2, 5, 3, 1], [N - 1, 1, 2, 3], [8, 8, 1, 1, 1, 4, 2, 2, 2, 8]]
+)
+def test_groups_and_shares_show_the_registers_of_the_definition(absence, lengths):
+    generator, B = torch.Generator().manual_seed(0), len(lengths)
+    registers, mask_token = torch.randn(B, N, 5, generator=generator), torch.randn(5, generator=generator)
     keep = random_tokens(lengths).keep_BN
-    form = FORMS[absence]
-    batch, exists = form.batch(registers, keep, mask_token, N)
-    seen = set()
-    for group in form.groups(registers, keep, mask_token, N):
-        counts = torch.ones(group.registers_BND.shape[:2]) if group.counts_BN is None else group.counts_BN
-        assert group.null_count == (N if absence == "mask" else counts.shape[1])
-        for row, shown, count in zip(group.rows.tolist(), group.registers_BND, counts, strict=True):
-            seen.add(row)
-            expected = batch[row] if exists is None else batch[row][exists[row]]
-            length = lengths[row]
-            assert float(count.sum()) == pytest.approx(len(expected))
-            assert torch.equal(count[:length], torch.ones(length))
-            assert torch.equal(shown[:length], expected[:length])
-            assert all(torch.equal(register, mask_token) for register in [*shown[length:], *expected[length:]])
-    assert seen == {0, 1, 2, 3}
-    short, _ = form.batch(registers, random_tokens([1, 3, 2, 2]).keep_BN, mask_token, N)
-    assert short.shape[1] == (N if absence == "mask" else 3)  # a removed token takes no place that no image needs
+    form, expected = FORMS[absence], as_defined(absence, registers, keep, mask_token)
+    groups = list(form.groups(registers, keep, mask_token, N))
+    shares = list(form.shares(registers, keep, mask_token, N))
+    for parts in (groups, shares):
+        assert sorted(torch.cat([part.rows for part in parts]).tolist()) == list(range(B))
+        for part in parts:
+            check_shown(part, expected, lengths, mask_token)
+    for group in groups:
+        assert group.null_count == (N if absence == "mask" else group.registers_BND.shape[1])
+        assert absence == "mask" or group.counts_BN is None  # nothing padded
+    assert len(shares) <= SHARES
+    for share in shares:  # no longer than the longest of its rows needs
+        longest = max(lengths[row] for row in share.rows.tolist())
+        assert share.registers_BND.shape[1] == (longest if absence == "remove" else min(N, longest + 1))
+
+
+@both_forms
+def test_training_on_shares_has_the_loss_and_the_gradients_of_the_definition(absence, make, latents):
+    """Against one pass over all N registers, every absent one there: as mask token, or hidden by a mask."""
+    decoder, tokens = make(absence=absence, null_probability=0.5), random_tokens(LENGTHS)
+    values = tokens.values_BND.clone().requires_grad_()
+    found = decoder.losses(dataclasses.replace(tokens, values_BND=values), latents, Draws(range(4)))
+    found.total.backward()
+    gradients = {name: p.grad.clone() for name, p in decoder.named_parameters() if p.grad is not None}
+    values_gradient, values.grad = values.grad, None
+    decoder.zero_grad()
+    draws = Draws(range(4))
+    path = sample_path(latents, draws.normal(*latents.shape[1:]), decoder.sample_times(draws))
+    null = draws.uniform() < 0.5
+    assert 0 < int(null.sum()) < 4
+    registers, mask = decoder.embed_tokens(values), None
+    if absence == "mask":
+        registers = MaskToken().fill(registers, tokens.keep_BN, decoder.mask_token, N)
+    else:
+        x_tokens = decoder.patches(latents).shape[1]
+        mask = torch.cat([torch.ones(4, x_tokens, dtype=torch.bool), tokens.keep_BN], 1)[:, None, None]
+    registers = torch.where(null[:, None, None], decoder.null_token, registers)
+    velocity, features = decoder.velocity(
+        decoder.patches(path.x_t_BCHW), registers, decoder.modulations(path.t_B), decoder.patches.grid(latents), mask
+    )
+    expected = (velocity - path.velocity_BCHW).square().mean()
+    expected.backward()
+    torch.testing.assert_close(found.total, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.features_BPD, features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(values_gradient, values.grad, rtol=1e-3, atol=1e-6)
+    assert gradients.keys() == {name for name, p in decoder.named_parameters() if p.grad is not None}
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, decoder.get_parameter(name).grad, rtol=1e-3, atol=1e-5)
 
 
 @both_forms
@@ -194,7 +244,7 @@ def test_scale_one_is_the_conditional_pass(absence, make, latents):
 def two_pass_decode(decoder: FlowDecoder, tokens: Tokens, noise: Tensor, guidance, steps: int) -> Tensor:
     """As slow as can be: modulations at every step, one network call per condition, Euler by hand."""
     combine = guidance.start()
-    shown, _ = FORMS["mask"].batch(decoder.embed_tokens(tokens.values_BND), tokens.keep_BN, decoder.mask_token, N)
+    shown = MaskToken().fill(decoder.embed_tokens(tokens.values_BND), tokens.keep_BN, decoder.mask_token, N)
     null = decoder.null_token.expand_as(shown)
     grid, x = decoder.patches.grid(noise), noise
     for t in time_grid(steps):
@@ -260,7 +310,7 @@ def test_calls_per_decode(guidance, rows_per_call, make, latents):
 
 
 class PerfectDecoder(FlowDecoder):
-    """Knows the data: predicts eps - x0 exactly, from x_t and t."""
+    """Knows the data: predicts eps - x0 exactly, from x_t and t; each row of x_t brings its x0 along as channels."""
 
     x0: Tensor
 
@@ -268,17 +318,17 @@ class PerfectDecoder(FlowDecoder):
         return [t_B.view(-1, 1, 1, 1)] * len(self.blocks), t_B
 
     def _embed(self, x_BCHW):
-        return x_BCHW
+        return torch.cat([x_BCHW, self.x0], dim=1)
 
     def velocity(self, x_BPD, registers_BND, modulations, grid, mask=None):
-        t = modulations[0][0]
-        return (x_BPD - self.x0) / t, x_BPD.flatten(2)  # x_t = t eps + (1 - t) x0
+        t, (x_t, x0) = modulations[0][0], x_BPD.chunk(2, dim=1)
+        return (x_t - x0) / t, x_BPD.flatten(2)  # x_t = t eps + (1 - t) x0
 
 
 def test_a_perfect_predictor_has_zero_loss_and_arrives_in_one_step(make_config, latents):
     decoder = PerfectDecoder(make_config(timesteps=LogitNormalConfig()).decoder)
     decoder.x0 = latents
-    decoder.patches.forward = lambda x_BCHW: x_BCHW  # pyright: ignore
+    decoder.patches.forward = decoder._embed  # pyright: ignore
     tokens = random_tokens(LENGTHS)
     loss = decoder.losses(tokens, latents, Draws(range(4))).total
     assert float(loss) < 1e-8
@@ -355,7 +405,8 @@ def test_alignment_sees_patch_features_of_the_named_block(block, make, latents):
     seen = []
     decoder.blocks[block - 1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     features = decoder.losses(random_tokens(LENGTHS), latents, Draws(range(4))).features_BPD
-    assert features is not None and torch.equal(features, seen[0][:, :16])
+    shares = torch.cat([output[:, :16] for output in seen])  # sorted by length
+    assert features is not None and torch.equal(features[torch.tensor(LENGTHS).argsort()], shares)
 
 
 # -- shapes, precision, compilation -----------------------------------------------------------------------------------

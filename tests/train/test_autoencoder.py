@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from openflextok.config import AutoencoderKLConfig
+from openflextok.config import AutoencoderKLConfig, ConfigError
 from openflextok.data.sources import FolderSource, ImageSource, Words
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
@@ -22,6 +22,7 @@ from openflextok.train.build import build_objective
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer
 from openflextok.train.parallel import World
+from openflextok.types import Draws
 
 SHAPE = AutoencoderKLConfig(4, (8, 16), 1, norm_num_groups=4)
 
@@ -92,3 +93,59 @@ def test_chunks_do_not_change_the_deviation() -> None:
     with torch.inference_mode():
         whole = space.posterior(images).mean_BCHW.double().numpy().std(ddof=1)
         assert latent_std(space, images) == pytest.approx(whole, rel=1e-5)
+
+
+def frozen_run(pictures: Path, tmp_path: Path, *settings: str) -> tuple[Path, Path]:
+    """An autoencoder, and one from a run that started with it and a frozen encoder."""
+    trainer(pictures, tmp_path / "first").run()
+    first, after = tmp_path / "first" / "model", tmp_path / "next" / "model"
+    trainer(pictures, tmp_path / "next", f"start_from={first}", "frozen=[encoder]", "train.seed=1", *settings).run()
+    return first, after
+
+
+def test_a_frozen_encoder_keeps_latents_and_their_scale_and_the_way_back_learns(pictures: Path, tmp_path: Path) -> None:
+    models = frozen_run(pictures, tmp_path, "latent_noise=0.5")
+    before, after = (load_file(folder / "diffusion_pytorch_model.safetensors") for folder in models)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(AutoencoderKL.way_back) for name in changed)
+    assert {name for name in before if name.startswith("decoder.") and "bias" not in name} <= changed
+    factors = [json.loads((folder / "config.json").read_text())["scaling_factor"] for folder in models]
+    assert factors[0] == factors[1] != 1
+
+
+def test_noise_on_latents_is_each_samples_own_and_no_larger_than_stated(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer(pictures, tmp_path / "first").run()
+    start = f"start_from={tmp_path / 'first' / 'model'}"
+    step = (
+        trainer(pictures, tmp_path / "next", start, "frozen=[encoder]", "latent_noise=0.5").objective.phases[0].module
+    )
+    assert isinstance(step, autoencoder.AutoencoderStep)
+    space, images = step.space, torch.zeros(64, 3, 32, 32)
+    torch.nn.init.zeros_(space.quant_conv.weight)  # pyright: ignore
+    with torch.no_grad():
+        space.quant_conv.bias.copy_(torch.tensor([0.0] * 4 + [-30.0] * 4))  # pyright: ignore  (mean 0, std e^-15)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(space, "reconstruct", lambda z_BCHW: seen.append(z_BCHW) or images)
+    step(images, Draws(range(64)), 0)
+    draws = Draws(range(64))
+    draws.normal(4, 16, 16)
+    expected_B = draws.uniform() * 0.5
+    added_B = (seen[0] * space.config.scaling_factor).flatten(1).std(1)
+    assert torch.allclose(added_B, expected_B, rtol=0.15, atol=1e-4)  # std of 1,024 values
+    assert added_B.max() > 0.4 and added_B.min() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("frozen=[encoder]",), "set start_from"),
+        (("latent_noise=0.5",), "needs frozen"),
+        (("latent_noise=-1",), "at least 0"),
+        (("start_from=x", "frozen=[decoder]"), "encoder"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        with_settings(recipe("kl-f8-mini"), settings)

@@ -162,6 +162,8 @@ class Posterior:
 class AutoencoderKL(LatentSpace):
     """images (B, 3, H, W) in [-1, 1] -> latents (B, C, H/f, W/f), and back; f = 2 ** (number of widths - 1)."""
 
+    way_back = ("decoder.", "post_quant_conv.")
+
     def __init__(self, config: AutoencoderKLConfig) -> None:
         super().__init__()
         c = self.config = config

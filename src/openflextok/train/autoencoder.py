@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from openflextok.convert.diffusers_vae import save_autoencoder
+from openflextok.convert.diffusers_vae import load_autoencoder, save_autoencoder
 from openflextok.evaluate.pictures import picture_grid
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.tokenizer import weights_digest
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.image_losses import CriticStep, ImageLosses
 from openflextok.train.objectives import Figures, Objective, Phase
@@ -29,7 +30,10 @@ CHUNK = 16  # crops encoded at a time
 
 
 class AutoencoderStep(nn.Module):
-    """|x - y| + perceptual + KL, and after `adversarial_start` the critic's opinion, for one posterior sample."""
+    """|x - y| + perceptual + KL, and after `adversarial_start` the critic's opinion, for one posterior sample.
+
+    `latent_noise` is added to it, as much as the sample's own draw says.
+    """
 
     def __init__(self, recipe: AutoencoderRecipe, space: AutoencoderKL) -> None:
         super().__init__()
@@ -39,7 +43,11 @@ class AutoencoderStep(nn.Module):
         posterior = self.space.posterior(images_BCHW)
         mean_BCHW = posterior.mean_BCHW.float()
         noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
-        rebuilt_BCHW = self.space.reconstruct(mean_BCHW + posterior.std_BCHW.float() * noise_BCHW).float()
+        std_BCHW = posterior.std_BCHW.float()
+        if self.recipe.latent_noise:
+            added_B = draws.uniform() * self.recipe.latent_noise / self.space.config.scaling_factor
+            std_BCHW = torch.hypot(std_BCHW, added_B[:, None, None, None])
+        rebuilt_BCHW = self.space.reconstruct(mean_BCHW + std_BCHW * noise_BCHW).float()
         terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl().float()}
         terms |= self.image_losses(rebuilt_BCHW, images_BCHW, step)
         psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
@@ -59,7 +67,13 @@ class AutoencoderObjective(Objective):
     def __init__(self, recipe: AutoencoderRecipe, feed: ImageFeed, device: torch.device | str = "cpu") -> None:
         self.recipe, self.feed = recipe, feed
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
-        self.space = AutoencoderKL(recipe.autoencoder).to(device, memory_format=torch.channels_last)  # pyright: ignore
+        space = load_autoencoder(recipe.start_from) if recipe.start_from else AutoencoderKL(recipe.autoencoder)
+        self.space = space.to(device, memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore
+        if recipe.start_from:
+            self.facts = {"start": weights_digest(self.space)}
+        if recipe.frozen:
+            self.space.encoder.requires_grad_(False)
+            self.space.quant_conv.requires_grad_(False)
         step = AutoencoderStep(recipe, self.space).to(device)
         self.phases = [Phase("autoencoder", step)]
         if step.image_losses.critic is not None:
@@ -74,8 +88,10 @@ class AutoencoderObjective(Objective):
         weights = whole_state(self.space)
         if folder is None:
             return
-        std = latent_std(self.space, self.feed.first_crops(SAMPLE, self.recipe.train.seed))
-        config = dataclasses.replace(self.recipe.autoencoder, scaling_factor=round(1 / max(std, 1e-6), 4))
+        config = self.space.config
+        if not self.recipe.frozen:
+            std = latent_std(self.space, self.feed.first_crops(SAMPLE, self.recipe.train.seed))
+            config = dataclasses.replace(config, scaling_factor=round(1 / max(std, 1e-6), 4))
         save_autoencoder(weights, config, folder, f"# {self.recipe.name}\n\n{training}\n")
 
     @torch.inference_mode()

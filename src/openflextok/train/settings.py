@@ -185,8 +185,20 @@ class AutoencoderRecipe:
     """0 trains without a critic."""
     adversarial_start: int = 1000
     """First step with the adversarial term."""
+    start_from: str = ""
+    """An autoencoder whose weights training starts with: a folder in diffusers' layout, or a Hub id."""
+    frozen: tuple[Literal["encoder"], ...] = ()
+    """With a frozen encoder the latents stay as they are, and their scaling factor; only the way back learns."""
+    latent_noise: float = 0.0
+    """Largest standard deviation of noise added to the latents before they are decoded, in units of a latent space
+    scaled to unit variance: the way back learns to forgive small errors of a decoder (arXiv 2510.11690). Each sample
+    gets its own, uniform in 0 ... this. Needs a frozen encoder, whose scaling factor is known."""
 
     def __post_init__(self) -> None:
+        if self.frozen and not self.start_from:
+            raise ConfigError("frozen keeps an encoder that was never trained: set start_from to an autoencoder")
+        if self.latent_noise < 0 or (self.latent_noise and not self.frozen):
+            raise ConfigError("latent_noise must be at least 0, and above 0 it needs frozen=[encoder]")
         if self.train.parallel == "fsdp":
             raise ConfigError(
                 "autoencoders train with train.parallel=ddp: they are small, and a critic cannot be sharded"

@@ -84,11 +84,13 @@ def encoding_errors(tokenizer: Tokenizer, case: Case) -> dict[str, float]:
 
 
 def registers_of(decoder: FlowDecoder, values: Tensor, lengths: Tensor) -> Tensor:
-    from openflextok.nets.absence import FORMS
+    from openflextok.nets.absence import FORMS, MaskToken
 
     keep = torch.arange(values.shape[1]) < lengths[:, None]
     embedded = decoder.embed_tokens(values)
-    return FORMS["mask"].batch(embedded, keep, decoder.mask_token, decoder.num_tokens)[0]
+    form = FORMS["mask"]
+    assert isinstance(form, MaskToken)
+    return form.fill(embedded, keep, decoder.mask_token, decoder.num_tokens)
 
 
 @torch.inference_mode()

@@ -52,11 +52,11 @@ def axes_of_positions(patch: pytest.MonkeyPatch) -> None:
 
 
 def mask_before_position(patch: pytest.MonkeyPatch) -> None:
-    def batch(self, registers, keep, mask_token, total):
-        positions = self.positions
-        return torch.where(keep[..., None], registers, mask_token + positions), None
+    def fill(self, registers, keep, mask_token, total):
+        positions = self.positions[: registers.shape[1]]
+        return torch.where(keep[..., None], registers, mask_token + positions)
 
-    patch.setattr(absence.MaskToken, "batch", batch)
+    patch.setattr(absence.MaskToken, "fill", fill)
     right = flow_decoder.FlowDecoder.embed_tokens
 
     def embed_tokens(self, values):
