@@ -11,13 +11,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from openflextok import checkpoint
 from openflextok.config import AutoencoderKLConfig, ConfigError
 from openflextok.data.sources import FolderSource, ImageSource, Words
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.tokenizer import Tokenizer
 from openflextok.train import autoencoder
-from openflextok.train.autoencoder import CHUNK, latent_std
+from openflextok.train.autoencoder import CHUNK, latent_std, open_autoencoder
 from openflextok.train.build import build_objective
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.loop import Trainer
@@ -135,6 +137,19 @@ def test_noise_on_latents_is_each_samples_own_and_no_larger_than_stated(
     added_B = (seen[0] * space.config.scaling_factor).flatten(1).std(1)
     assert torch.allclose(added_B, expected_B, rtol=0.15, atol=1e-4)  # std of 1,024 values
     assert added_B.max() > 0.4 and added_B.min() < 0.1
+
+
+def test_an_autoencoder_is_found_in_a_tokenizer_too(kl_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(kl_tokenizer, tmp_path / "kl")
+    found, expected = open_autoencoder(str(tmp_path / "kl")), kl_tokenizer.space.state_dict()
+    assert found.config == kl_tokenizer.config.space
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+
+
+def test_a_tokenizer_of_pixels_has_no_autoencoder(make_tokenizer, tmp_path: Path) -> None:
+    checkpoint.save(make_tokenizer("pixels"), tmp_path / "pixels")
+    with pytest.raises(ConfigError, match="is no autoencoder"):
+        open_autoencoder(str(tmp_path / "pixels"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from openflextok.convert.diffusers_vae import load_autoencoder, save_autoencoder
+from openflextok import catalog, checkpoint
+from openflextok.config import ConfigError
+from openflextok.convert.diffusers_vae import WEIGHTS, load_autoencoder, save_autoencoder
 from openflextok.evaluate.pictures import picture_grid
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
@@ -61,13 +63,22 @@ def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
     return torch.cat(means).std().item()
 
 
+def open_autoencoder(source: str) -> AutoencoderKL:
+    """The autoencoder in a folder of diffusers' layout, or the one in which a tokenizer works."""
+    folder = catalog.find(source, weights=WEIGHTS)
+    space = load_autoencoder(folder) if (folder / WEIGHTS).is_file() else checkpoint.load(source).space
+    if not isinstance(space, AutoencoderKL):
+        raise ConfigError(f"start_from: the latent space of {source} is no autoencoder")
+    return space
+
+
 class AutoencoderObjective(Objective):
     """One phase, or two with a critic; exports a folder in diffusers' layout with a measured scaling factor."""
 
     def __init__(self, recipe: AutoencoderRecipe, feed: ImageFeed, device: torch.device | str = "cpu") -> None:
         self.recipe, self.feed = recipe, feed
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
-        space = load_autoencoder(recipe.start_from) if recipe.start_from else AutoencoderKL(recipe.autoencoder)
+        space = open_autoencoder(recipe.start_from) if recipe.start_from else AutoencoderKL(recipe.autoencoder)
         self.space = space.to(device, memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore
         if recipe.start_from:
             self.facts = {"start": weights_digest(self.space)}

@@ -186,7 +186,7 @@ class AutoencoderRecipe:
     adversarial_start: int = 1000
     """First step with the adversarial term."""
     start_from: str = ""
-    """An autoencoder whose weights training starts with: a folder in diffusers' layout, or a Hub id."""
+    """An autoencoder whose weights training starts with: a folder in diffusers' layout, a Hub id, or a tokenizer's."""
     frozen: tuple[Literal["encoder"], ...] = ()
     """With a frozen encoder the latents stay as they are, and their scaling factor; only the way back learns."""
     latent_noise: float = 0.0
