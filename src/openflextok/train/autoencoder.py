@@ -18,7 +18,7 @@ from openflextok.config import ConfigError
 from openflextok.convert.diffusers_vae import WEIGHTS, load_autoencoder, save_autoencoder
 from openflextok.evaluate.pictures import picture_grid
 from openflextok.pixels import to_pil
-from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.spaces.autoencoder_kl import AutoencoderKL, Posterior
 from openflextok.tokenizer import weights_digest
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.image_losses import CriticStep, ImageLosses
@@ -43,17 +43,20 @@ class AutoencoderStep(nn.Module):
 
     def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         posterior = self.space.posterior(images_BCHW)
-        mean_BCHW = posterior.mean_BCHW.float()
-        noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
-        std_BCHW = posterior.std_BCHW.float()
-        if self.recipe.latent_noise:
-            added_B = draws.uniform() * self.recipe.latent_noise / self.space.config.scaling_factor
-            std_BCHW = torch.hypot(std_BCHW, added_B[:, None, None, None])
-        rebuilt_BCHW = self.space.reconstruct(mean_BCHW + std_BCHW * noise_BCHW).float()
+        rebuilt_BCHW = self.rebuild(posterior, draws)
         terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl().float()}
         terms |= self.image_losses(rebuilt_BCHW, images_BCHW, step)
         psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
-        return terms, {"psnr": psnr, "latent_std": mean_BCHW.detach().std()}
+        return terms, {"psnr": psnr, "latent_std": posterior.mean_BCHW.detach().float().std()}
+
+    def rebuild(self, posterior: Posterior, draws: Draws) -> Tensor:
+        """Images from one sample of the posterior, with `latent_noise` on it."""
+        mean_BCHW, std_BCHW = posterior.mean_BCHW.float(), posterior.std_BCHW.float()
+        noise_BCHW = draws.normal(*mean_BCHW.shape[1:])
+        if self.recipe.latent_noise:
+            added_B = draws.uniform() * self.recipe.latent_noise / self.space.config.scaling_factor
+            std_BCHW = torch.hypot(std_BCHW, added_B[:, None, None, None])
+        return self.space.reconstruct(mean_BCHW + std_BCHW * noise_BCHW).float()
 
 
 def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
@@ -89,10 +92,8 @@ class AutoencoderObjective(Objective):
         self.phases = [Phase("autoencoder", step)]
         if step.image_losses.critic is not None:
             critic = step.image_losses.critic.module.to(device)
-            self.phases.append(Phase("critic", CriticStep(critic, self._rebuild)))
-
-    def _rebuild(self, images_BCHW: Tensor, draws: Draws) -> Tensor:
-        return self.space.reconstruct(self.space.posterior(images_BCHW).mean_BCHW)
+            rebuild = CriticStep(critic, lambda images, draws: step.rebuild(self.space.posterior(images), draws))
+            self.phases.append(Phase("critic", rebuild))
 
     @torch.inference_mode()
     def export(self, folder: Path | None, training: str) -> None:
