@@ -255,9 +255,11 @@ def carry_out(job: Job, out: Path) -> Result | None:
     import os
     import sys
 
+    from openflextok.cli.outputs import check_file
     from openflextok.cli.progress import ImagesBar
     from openflextok.evaluate.job import missing, run
 
+    check_file(out, ".json")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".parts")
     absent = missing(folder, job)

@@ -77,7 +77,7 @@ def generate(
     from openflextok import catalog
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import decode_options
-    from openflextok.files import atomic_file
+    from openflextok.cli.outputs import check_file, save_png
     from openflextok.pixels import to_pil
 
     if label and caption:
@@ -86,6 +86,7 @@ def generate(
     total = len(conditions) * count
     if count < 1 or total > MOST:
         raise ValueError(f"cannot make {total} images in one picture: give 1 to {MOST}, as --count for each condition")
+    check_file(out, ".png")
     model = checkpoints.load_generator(generator or (catalog.DEFAULT_CAPTIONS if caption else None))
     tokenizer = checkpoints.load(model.config.tokenizer)
     model.check_tokenizer(tokenizer)
@@ -117,8 +118,7 @@ def generate(
     names = ["" if condition is None else str(condition) for condition in conditions]
     bar = track(stream, description="generating", total=length, transient=True)
     for picture in show(tokenizer, iter(bar), decode, names, count, length):
-        with atomic_file(out) as temporary:
-            picture.save(temporary, format="PNG")
+        save_png(picture, out)
     print(f"{total} images of {length} tokens in {out}")
 
 

@@ -41,10 +41,11 @@ def demo(
     """
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import Reader, decode_options, image_files
-    from openflextok.files import atomic_file
+    from openflextok.cli.outputs import check_file, save_png
 
-    tokenizer = checkpoints.load(checkpoint)
     files = image_files(images or sorted(PHOTOS.glob("*.jpg")))
+    check_file(out, ".png", files)
+    tokenizer = checkpoints.load(checkpoint)
     if len(files) > MOST_ROWS:
         raise ValueError(
             f"cannot show {len(files)} photos in one picture: give at most {MOST_ROWS}, or use reconstruct"
@@ -52,10 +53,7 @@ def demo(
     reader = Reader(files, tokenizer.image_size, batch=MOST_ROWS)
     pictures = [picture for _, batch in reader for picture in batch]
     summary = reader.summary()
-    with atomic_file(out) as temporary:
-        prefix_table(tokenizer, pictures, decode_options(tokenizer, steps=steps, guidance=guidance), seed).save(
-            temporary, format="PNG"
-        )
+    save_png(prefix_table(tokenizer, pictures, decode_options(tokenizer, steps=steps, guidance=guidance), seed), out)
     print(f"{summary}; grid in {out}")
 
 
@@ -112,6 +110,7 @@ def reconstruct(
     """
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import Reader, decode_options, image_files, label_of, output_names
+    from openflextok.cli.outputs import check_folder, save_png
     from openflextok.evaluate.metrics import psnr
     from openflextok.pixels import to_pil
 
@@ -120,6 +119,7 @@ def reconstruct(
     options = decode_options(tokenizer, steps=steps, guidance=guidance)
     length = tokenizer.num_tokens if length is None else length
     targets = dict(zip(files, output_names([str(file) for file in files]), strict=True))
+    check_folder(out, targets.values(), files)
     reader = Reader(files, tokenizer.image_size, batch_size)
     out.mkdir(parents=True, exist_ok=True)
     quality: list[float] = []
@@ -129,7 +129,7 @@ def reconstruct(
         rebuilt = tokenizer.decode(tokens, **options, seed=seed)
         quality += psnr(original, rebuilt).tolist()
         for name, picture in zip(names, to_pil(rebuilt), strict=True):
-            picture.save(out / targets[name])
+            save_png(picture, out / targets[name])
     summary = reader.summary()
     what = label_of(tokenizer, length).replace("\n", ", ")
     print(f"{summary} in {out}: {what} each, mean PSNR {sum(quality) / len(quality):.2f} dB")

@@ -25,10 +25,12 @@ def report(
     """
     import sys
 
+    from openflextok.cli.outputs import check_file
     from openflextok.evaluate.report import read_measured, report_page
     from openflextok.evaluate.report.page import plural
     from openflextok.files import write_atomic
 
+    check_file(out, ".html", results)
     measured, refused = read_measured(results)
     for line in refused:
         print(f"left out: {line}", file=sys.stderr)

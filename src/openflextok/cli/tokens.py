@@ -29,9 +29,11 @@ def encode(
 
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import Reader, image_files
+    from openflextok.cli.outputs import check_file
     from openflextok.tokenfile import TokenFile, write_tokens
 
     files = image_files(images)
+    check_file(out, ".safetensors", files)
     tokenizer = checkpoints.load(checkpoint)
     reader = Reader(files, tokenizer.image_size, batch_size)
     ids, names = [], []
@@ -85,6 +87,7 @@ def decode(
 
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import decode_options, label_of, output_names
+    from openflextok.cli.outputs import check_folder, save_png
     from openflextok.pixels import to_pil
     from openflextok.tokenfile import read_tokens
 
@@ -103,12 +106,13 @@ def decode(
         raise ValueError(f"batch size {batch_size} is impossible: give 1 or more images at a time")
     options = decode_options(tokenizer, steps=steps, guidance=guidance)
     targets = output_names(content.names)
+    check_folder(out, targets, [Path(name) for name in content.names])
     out.mkdir(parents=True, exist_ok=True)
     for start in track(range(0, len(targets), batch_size), description="decoding", transient=True):
         ids = content.ids[start : start + batch_size, :length]
         images = tokenizer.decode(ids, **options, seed=seed)
         for target, picture in zip(targets[start : start + batch_size], to_pil(images), strict=True):
-            picture.save(out / target)
+            save_png(picture, out / target)
     what = label_of(tokenizer, length).replace("\n", ", ")
     print(f"{len(targets)} images in {out}: {what} each")
 
