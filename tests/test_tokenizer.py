@@ -54,6 +54,17 @@ def test_pil_uint8_and_float_agree(tokenizer, uint8):
     assert torch.equal(tokenizer.encode(as_pil(uint8)[0]).ids, expected.ids[:1])
 
 
+def test_a_path_is_one_picture_and_a_list_of_ids_are_ids(one, uint8, tmp_path):
+    picture, path = as_pil(uint8)[0], tmp_path / "a.png"
+    picture.save(path)
+    tokens = one.encode(picture)
+    for form in (path, str(path), [path]):
+        assert torch.equal(one.encode(form).ids, tokens.ids)
+    with pytest.raises(ValueError, match="nowhere.png: no such file"):
+        one.encode("nowhere.png")
+    assert torch.equal(one.decode(tokens.ids.tolist(), **FAST), one.decode(tokens, **FAST))
+
+
 def test_values_are_those_of_the_ids(tokenizer, images):
     tokens = tokenizer.encode(images)
     assert torch.equal(tokens.values_BND, tokenizer.quantizer.lookup(tokens.ids))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
@@ -29,6 +30,8 @@ from openflextok.quantizers.grouped import INNER, Grouped
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.spaces.pixels import Pixels
 from openflextok.types import Draws, Losses, Tokens, check_lengths
+
+Picture = Image.Image | str | Path
 
 PARTS: dict[type, type] = {
     cfg.PixelsConfig: Pixels,
@@ -143,12 +146,10 @@ class Tokenizer(nn.Module):
     # -- the public face ----------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def encode(
-        self, images: Sequence[Image.Image] | Image.Image | Tensor, *, posterior: str | Tensor = "mean"
-    ) -> Tokens:
+    def encode(self, images: Sequence[Picture] | Picture | Tensor, *, posterior: str | Tensor = "mean") -> Tokens:
         """Images -> all N tokens of each; deterministic.
 
-        images: PIL images (cropped to the native size, EXIF orientation honoured), uint8 (B, H, W, 3), or floats
+        images: PIL images or paths (cropped to the native size, EXIF orientation honoured), uint8 (B, H, W, 3), or floats
         (B, 3, H, W) in [-1, 1]. posterior: "mean", or standard normal noise (B, C, h, w) to sample the latents with.
         Errors: ValueError for wrong shapes, values outside [-1, 1], sizes that the patches do not divide, or an encoder
         that gives NaN.
@@ -166,7 +167,7 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def decode(
         self,
-        tokens: Tokens | Tensor,
+        tokens: Tokens | Tensor | Sequence[Sequence[int]],
         *,
         lengths: int | Sequence[int] | Tensor | None = None,
         seed: int | Sequence[int] = 0,
@@ -181,8 +182,8 @@ class Tokenizer(nn.Module):
         options: the decoder's own (steps, guidance, solver, absence).
         Errors: ValueError for ids outside the codebook, lengths outside 1..N, noise of another shape.
         """
-        if isinstance(tokens, Tensor):
-            tokens = self._lookup(tokens)
+        if not isinstance(tokens, Tokens):
+            tokens = self._lookup(torch.as_tensor(tokens))
         tokens = self._to_device(tokens if lengths is None else tokens.truncate(lengths))
         size = image_size or (self.image_size if noise is None else self._size_of(noise))
         noise_BChw = self._start(len(tokens), seed, noise, size)
@@ -191,9 +192,9 @@ class Tokenizer(nn.Module):
 
     # -- borders ------------------------------------------------------------------------------------------------
 
-    def to_images(self, images: Sequence[Image.Image] | Image.Image | Tensor) -> Tensor:
+    def to_images(self, images: Sequence[Picture] | Picture | Tensor) -> Tensor:
         """What `encode` takes -> the images that it sees: (B, 3, H, W) float32 in [-1, 1], on our device."""
-        if isinstance(images, Image.Image):
+        if isinstance(images, Picture):
             images = [images]
         if not isinstance(images, Tensor):
             if not len(images):
