@@ -189,6 +189,7 @@ def test_open_a_mix(folder: Path, described: Path) -> None:
     [
         ("", "an empty place"),
         ("/no/such/folder", "no such folder; give a folder"),
+        (__file__, "a file, not a folder; give a folder"),
         ("0.5*/a + /b", "no weight before '/b'"),
         ("builtin:bird", "did you mean 'birds'"),
     ],

@@ -67,7 +67,8 @@ def _open_one(place: str) -> ImageSource:
         return ShardSource(expand_braces(place))
     path, split = _path_and_split(place)
     if not path.is_dir():
-        raise ValueError(f"{place}: no such folder; give a folder, .tar shards, hf:NAME or builtin:NAME")
+        problem = "a file, not a folder" if path.is_file() else "no such folder"
+        raise ValueError(f"{place}: {problem}; give a folder, .tar shards, hf:NAME or builtin:NAME")
     return _open_folder(path, split)
 
 
