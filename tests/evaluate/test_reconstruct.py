@@ -114,7 +114,7 @@ def test_another_measurement_is_refused_and_told_apart(make_job, make_tokenizer,
         run(slower, tmp_path / "parts", tmp_path / "r.json")
     other = make_tokenizer()
     next(other.decoder.parameters()).data.add_(1e-3)  # ids are the same, images are not
-    with pytest.raises(ValueError, match="different in weights"):
+    with pytest.raises(ValueError, match="different in subject.settings: weights"):
         run(make_job(tokenizer=other), tmp_path / "parts", tmp_path / "r.json")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("keep me")
@@ -146,7 +146,7 @@ def test_continuous_tokens_of_a_pixel_decoder_have_neither_bits_nor_steps(make_j
     assert result.of("psnr")[0].bytes is None
     assert result.of("psnr")[0].spread == 0  # no noise
     assert any("continuous" in note for note in result.notes)
-    assert [setting.name for setting in result.subject.settings] == ["decode seeds"]
+    assert [setting.name for setting in result.subject.settings] == ["decode seeds", "weights"]
 
 
 def test_notes_say_what_is_left_out_and_biased(make_job):

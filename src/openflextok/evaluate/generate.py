@@ -87,13 +87,20 @@ class Generation(Job):
         self.tools = Instruments.load(chosen, networks, reference.image_size, fewest, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
+        ours = [Setting("generator weights", weights_digest(generator)[:16])]
         self.plan = Plan(
             reference.protocol("generate", survey),
             Subject(
                 name,
                 "generator",
                 tokenizer.fingerprint(),
-                (*sampling.settings(), *wanted.settings(tokenizer), *against, Setting("words", digest_of(words))),
+                (
+                    *sampling.settings(),
+                    *wanted.settings(tokenizer),
+                    *ours,
+                    *against,
+                    Setting("words", digest_of(words)),
+                ),
             ),
             (weights_digest(generator), weights_digest(tokenizer)),
             wanted.lengths,

@@ -56,12 +56,16 @@ class Wanted:
             )
 
     def settings(self, tokenizer: Tokenizer) -> tuple[Setting, ...]:
-        """As the card names them: what is known of the tokenizer's decoder, and what was given."""
+        """As the card names them: what is known of the tokenizer's decoder, what was given, and a hash of all weights.
+
+        The fingerprint is of what ids depend on: decoders may differ under it.
+        """
         given = dict(self.options)
         named = [name for name in NAMED if name in tokenizer.decoder.options]
         found = [Setting(name, str(given.get(name, "the decoder's own"))) for name in named]
         found += [Setting(name, str(value)) for name, value in given.items() if name not in named]
-        return (*found, Setting("decode seeds", ",".join(map(str, self.seeds))))
+        found += [Setting("decode seeds", ",".join(map(str, self.seeds)))]
+        return (*found, Setting("weights", weights_digest(tokenizer)[:16]))
 
 
 class Reconstruction(Job):
