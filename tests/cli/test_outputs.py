@@ -11,6 +11,7 @@ from openflextok.cli.outputs import save_png
 from openflextok.cli.reconstruct import PHOTOS, demo, reconstruct
 from openflextok.cli.report import report
 from openflextok.cli.tokens import encode
+from openflextok.cli.train import train
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def photo(tmp_path: Path) -> Path:
         (lambda photo, out: reconstruct(photo, out=out), ".", "would be replaced"),
         (lambda photo, out: reconstruct(photo, out=out), "a.png", "is a file"),
         (lambda photo, out: generate(out=out), ".", "is a folder"),
+        (lambda photo, out: train("toy", data=str(photo.parent), out=out), "a.png", "is a file"),
+        (lambda photo, out: train("toy", data=f"{photo.parent}/#train", out=out), ".", "holds the data"),
         (lambda photo, out: report(photo, out=out), "a.png", "would be replaced"),
     ],
 )

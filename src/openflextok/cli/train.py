@@ -46,6 +46,7 @@ def train(
     import torch
     from rich.logging import RichHandler
 
+    from openflextok.cli.outputs import check_folder
     from openflextok.cli.progress import TrainingBar
     from openflextok.overrides import with_settings
     from openflextok.recipes import recipe as find_recipe
@@ -53,6 +54,9 @@ def train(
     from openflextok.train.loop import Trainer
     from openflextok.train.parallel import world as processes
 
+    check_folder(out)
+    if out.resolve() == Path(data.partition("#")[0]).resolve():
+        raise ValueError(f"{out} holds the data, and previews would be read as pictures: give another --out")
     chosen = with_settings(find_recipe(recipe), settings or ())
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, source=data, heldout=heldout))
     with processes() as world:
