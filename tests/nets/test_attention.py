@@ -1,11 +1,12 @@
 """Attention against explicit loops, its backends against each other."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 
-from openflextok.nets.attention import Attention, attention_backend, layer_norm
+from openflextok.nets.attention import Attention, attend, attention_backend, layer_norm, sdpa
 
 unfused = pytest.mark.filterwarnings("ignore:.*flex_attention called without torch.compile.*")
 
@@ -116,3 +117,29 @@ def test_layer_norm_is_computed_in_float32():
     found = layer_norm(x.bfloat16())
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected.bfloat16())
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "math"])
+def test_autocast_does_not_round_how_many_a_key_stands_for(backend: Literal["sdpa", "math"]) -> None:
+    q = torch.zeros(1, 1, 1, 8, dtype=torch.bfloat16)
+    k = torch.zeros(1, 1, 961, 8, dtype=torch.bfloat16)
+    v = torch.zeros_like(k)
+    v[:, :, -1] = 1
+    mask = torch.zeros(1, 1, 1, 961)
+    mask[..., -1] = math.log(240)  # in bfloat16 this is the logarithm of 237.2
+    with attention_backend(backend), torch.autocast("cpu", torch.bfloat16):
+        share = attend(q, k, v, mask, 1.0)
+    assert share[0, 0, 0, 0].item() == pytest.approx(240 / 1200, rel=4e-3)
+
+
+def test_kernels_off_the_cpu_get_an_added_mask_in_the_dtype_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.dtype] = []
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda q, k, v, attn_mask, scale: seen.append(attn_mask.dtype),
+    )
+    q = torch.empty(1, 1, 3, 8, dtype=torch.bfloat16, device="meta")
+    sdpa(q, q, q, torch.empty(1, 1, 1, 3, device="meta"), 1.0)
+    sdpa(q, q, q, torch.empty(1, 1, 1, 3, dtype=torch.bool, device="meta"), 1.0)
+    assert seen == [torch.bfloat16, torch.bool]

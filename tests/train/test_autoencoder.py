@@ -17,6 +17,7 @@ from openflextok.data.sources import FolderSource, ImageSource, Words
 from openflextok.overrides import with_settings
 from openflextok.recipes import recipe
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
+from openflextok.storage import CheckpointError
 from openflextok.tokenizer import Tokenizer
 from openflextok.train import autoencoder
 from openflextok.train.autoencoder import CHUNK, latent_std, open_autoencoder
@@ -152,12 +153,26 @@ def test_a_tokenizer_of_pixels_has_no_autoencoder(make_tokenizer, tmp_path: Path
         open_autoencoder(str(tmp_path / "pixels"))
 
 
+def test_a_folder_with_a_pickled_autoencoder_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    (tmp_path / "diffusion_pytorch_model.bin").touch()
+    with pytest.raises(CheckpointError, match="pickles such as diffusion_pytorch_model.bin"):
+        open_autoencoder(str(tmp_path))
+
+
+def test_images_that_latents_do_not_divide_are_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\(32, 33\): both must be multiples of 2"):
+        trainer(pictures, tmp_path / "run", "data.image_size=[32, 33]")
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         (("frozen=[encoder]",), "set start_from"),
         (("latent_noise=0.5",), "needs frozen"),
         (("latent_noise=-1",), "at least 0"),
+        (("start_from=x", "frozen=[encoder]", "latent_noise=nan"), "finite"),
+        (("train.micro_batch_size=-1",), "at least 0"),
         (("start_from=x", "frozen=[decoder]"), "encoder"),
     ],
 )

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from openflextok import catalog, checkpoint
 from openflextok.config import ConfigError
-from openflextok.convert.diffusers_vae import WEIGHTS, load_autoencoder, save_autoencoder
+from openflextok.convert.diffusers_vae import CONFIG, WEIGHTS, load_autoencoder, save_autoencoder
 from openflextok.evaluate.pictures import picture_grid
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL, Posterior
+from openflextok.storage import read_json
 from openflextok.tokenizer import weights_digest
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.image_losses import CriticStep, ImageLosses
@@ -69,7 +70,8 @@ def latent_std(space: AutoencoderKL, images_BCHW: Tensor) -> float:
 def open_autoencoder(source: str) -> AutoencoderKL:
     """The autoencoder in a folder of diffusers' layout, or the one in which a tokenizer works."""
     folder = catalog.find(source, weights=WEIGHTS)
-    space = load_autoencoder(folder) if (folder / WEIGHTS).is_file() else checkpoint.load(source).space
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    space = load_autoencoder(folder) if "_class_name" in config else checkpoint.load(source).space
     if not isinstance(space, AutoencoderKL):
         raise ConfigError(f"start_from: the latent space of {source} is no autoencoder")
     return space
@@ -82,6 +84,8 @@ class AutoencoderObjective(Objective):
         self.recipe, self.feed = recipe, feed
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         space = open_autoencoder(recipe.start_from) if recipe.start_from else AutoencoderKL(recipe.autoencoder)
+        if any(side % space.downsample for side in recipe.data.image_size):
+            raise ConfigError(f"data.image_size {recipe.data.image_size}: both must be multiples of {space.downsample}")
         self.space = space.to(device, memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore
         if recipe.start_from:
             self.facts = {"start": weights_digest(self.space)}

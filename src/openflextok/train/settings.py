@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,6 +88,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "save_every", "preview_every", "keep", "nonfinite_patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must be at least 1")
+        if self.micro_batch_size < 0:
+            raise ConfigError(f"train.micro_batch_size is {self.micro_batch_size}: it must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,8 @@ class AutoencoderRecipe:
     adversarial_start: int = 1000
     """First step with the adversarial term."""
     start_from: str = ""
-    """An autoencoder whose weights training starts with: a folder in diffusers' layout, a Hub id, or a tokenizer's."""
+    """An autoencoder whose weights training starts with: a folder in diffusers' layout, a Hub id, or a tokenizer's.
+    Its shape and scaling factor take the place of `autoencoder`."""
     frozen: tuple[Literal["encoder"], ...] = ()
     """With a frozen encoder the latents stay as they are, and their scaling factor; only the way back learns."""
     latent_noise: float = 0.0
@@ -197,8 +201,8 @@ class AutoencoderRecipe:
     def __post_init__(self) -> None:
         if self.frozen and not self.start_from:
             raise ConfigError("frozen keeps an encoder that was never trained: set start_from to an autoencoder")
-        if self.latent_noise < 0 or (self.latent_noise and not self.frozen):
-            raise ConfigError("latent_noise must be at least 0, and above 0 it needs frozen=[encoder]")
+        if not 0 <= self.latent_noise < math.inf or (self.latent_noise and not self.frozen):
+            raise ConfigError("latent_noise must be finite and at least 0, and above 0 it needs frozen=[encoder]")
         if self.train.parallel == "fsdp":
             raise ConfigError(
                 "autoencoders train with train.parallel=ddp: they are small, and a critic cannot be sharded"
