@@ -212,7 +212,8 @@ def test_an_empty_folder(tmp_path):
 @pytest.mark.parametrize(
     "name", ["no-such-name", "/no/such/folder", "./nothing", "a/b/c", "../x", "owner/", "~/nothing-here"]
 )
-def test_names_that_cannot_be_hub_ids_are_refused_at_once(name):
+def test_names_that_cannot_be_hub_ids_are_refused_at_once(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(NotFound, match="no checkpoint .*: not a folder, not a built-in name") as error:
         checkpoint.load(name)
     one_line(error)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from openflextok.train.parallel import World
+    from openflextok.train.settings import Recipe
 
 
 def train(
@@ -43,15 +47,11 @@ def train(
     import dataclasses
     import logging
 
-    import torch
     from rich.logging import RichHandler
 
     from openflextok.cli.outputs import check_folder
-    from openflextok.cli.progress import TrainingBar
     from openflextok.overrides import with_settings
     from openflextok.recipes import recipe as find_recipe
-    from openflextok.train.build import build_objective, open_feed
-    from openflextok.train.loop import Trainer
     from openflextok.train.parallel import world as processes
 
     check_folder(out)
@@ -63,11 +63,21 @@ def train(
         logging.basicConfig(
             level=logging.INFO if world.leads else logging.WARNING, handlers=[RichHandler()], format="%(message)s"
         )
-        torch.manual_seed(chosen.train.seed)
-        feed = open_feed(chosen)
-        objective = build_objective(chosen, feed, world.device)
-        with TrainingBar(chosen.train.steps, visible=world.leads) as bar:
-            trainer = Trainer(chosen, objective, feed, out, world, bar.update)
-            counters = trainer.run(max_minutes)
+        steps = _run(chosen, out, max_minutes, world)
         if world.leads:
-            print(f"{counters.step} of {chosen.train.steps} steps; model in {out / 'model'}")
+            print(f"{steps} of {chosen.train.steps} steps; model in {out / 'model'}")
+
+
+def _run(recipe: Recipe, out: Path, max_minutes: float, world: World) -> int:
+    """Steps taken in all; nothing of the training is left behind in memory."""
+    import torch
+
+    from openflextok.cli.progress import TrainingBar
+    from openflextok.train.build import build_objective, open_feed
+    from openflextok.train.loop import Trainer
+
+    torch.manual_seed(recipe.train.seed)
+    feed = open_feed(recipe)
+    objective = build_objective(recipe, feed, world.device)
+    with TrainingBar(recipe.train.steps, visible=world.leads) as bar:
+        return Trainer(recipe, objective, feed, out, world, bar.update).run(max_minutes).step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def world() -> Iterator[World]:
     try:
         yield World(dist.get_rank(), dist.get_world_size(), device)
     finally:
+        gc.collect()  # a wrapped module still alive would keep the group's threads until the interpreter ends, and abort it
         dist.destroy_process_group()
 
 
