@@ -102,12 +102,12 @@ class Complexity(Job):
         if not self.tools.pairs:
             raise ValueError("; ".join(self.tools.notes))
         self.tokenizer, self.reference, self.survey, self.target = tokenizer, reference, survey, target
+        weights = weights_digest(tokenizer)
+        settings = *self.wanted.settings(tokenizer, weights), *target.settings
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
-            Subject(
-                name, "tokenizer", tokenizer.fingerprint(), (*self.wanted.settings(tokenizer), *target.settings)
-            ),
-            (weights_digest(tokenizer),),
+            Subject(name, "tokenizer", tokenizer.fingerprint(), settings),
+            (weights,),
             self.wanted.lengths,
             self.wanted.seeds,
             chosen.pairs,

@@ -87,7 +87,7 @@ class Generation(Job):
         self.tools = Instruments.load(chosen, networks, reference.image_size, fewest, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
-        ours = [Setting("generator weights", weights_digest(generator)[:16])]
+        weights = weights_digest(generator), weights_digest(tokenizer)
         self.plan = Plan(
             reference.protocol("generate", survey),
             Subject(
@@ -96,13 +96,13 @@ class Generation(Job):
                 tokenizer.fingerprint(),
                 (
                     *sampling.settings(),
-                    *wanted.settings(tokenizer),
-                    *ours,
+                    *wanted.settings(tokenizer, weights[1]),
+                    Setting("generator weights", weights[0][:16]),
                     *against,
                     Setting("words", digest_of(words)),
                 ),
             ),
-            (weights_digest(generator), weights_digest(tokenizer)),
+            weights,
             wanted.lengths,
             wanted.seeds,
             (*chosen.sets, *chosen.tokens),

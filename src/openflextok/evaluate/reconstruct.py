@@ -55,8 +55,8 @@ class Wanted:
                 f"seeds {self.seeds}, batch {self.batch}: give different seeds of 0 or more, batch 1 or more"
             )
 
-    def settings(self, tokenizer: Tokenizer) -> tuple[Setting, ...]:
-        """As the card names them: what is known of the tokenizer's decoder, what was given, and a hash of all weights.
+    def settings(self, tokenizer: Tokenizer, weights: str) -> tuple[Setting, ...]:
+        """As the card names them: what is known of the tokenizer's decoder, what was given, and its `weights_digest`.
 
         The fingerprint is of what ids depend on: decoders may differ under it.
         """
@@ -65,7 +65,7 @@ class Wanted:
         found = [Setting(name, str(given.get(name, "the decoder's own"))) for name in named]
         found += [Setting(name, str(value)) for name, value in given.items() if name not in named]
         found += [Setting("decode seeds", ",".join(map(str, self.seeds)))]
-        return (*found, Setting("weights", weights_digest(tokenizer)[:16]))
+        return (*found, Setting("weights", weights[:16]))
 
 
 class Reconstruction(Job):
@@ -94,11 +94,11 @@ class Reconstruction(Job):
         self.tools = Instruments.load(chosen, networks, reference.image_size, survey.images, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
         self.survey = survey
-        models = [module for module in (tokenizer, generator) if module is not None]
+        weights = [weights_digest(module) for module in (tokenizer, generator) if module is not None]
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
-            Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings(tokenizer)),
-            tuple(weights_digest(module) for module in models),
+            Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings(tokenizer, weights[0])),
+            tuple(weights),
             wanted.lengths,
             wanted.seeds,
             (*chosen.pairs, *chosen.sets, *chosen.tokens),

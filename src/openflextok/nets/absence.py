@@ -6,7 +6,7 @@ Shape suffixes: B batch, N tokens, P patches, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +91,14 @@ class Removed(Absence):
         for length in length_B.unique():
             rows = (length_B == length).nonzero()[:, 0]
             yield self.show(rows, registers_BND, keep_BN, mask_token_D, total)
+
+
+def each_share(shares: Iterable[Shown], run: Callable[[Shown], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """What `run` makes of every share, row by row in the order of the batch."""
+    done = [(shown.rows, *run(shown)) for shown in shares]
+    rows, first, second = (torch.cat(part) for part in zip(*done, strict=True))
+    order_B = rows.argsort()
+    return first[order_B], second[order_B]
 
 
 FORMS: dict[str, Absence] = {"mask": MaskToken(), "remove": Removed()}

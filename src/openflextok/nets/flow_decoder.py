@@ -17,7 +17,7 @@ from openflextok.flow.guidance import Guidance, resolve_guidance
 from openflextok.flow.path import SAMPLERS, sample_path
 from openflextok.flow.sampler import Euler, Solver, count_steps, time_grid
 from openflextok.interfaces import Decoder
-from openflextok.nets.absence import FORMS, Shown, form_of, key_counts
+from openflextok.nets.absence import FORMS, Shown, each_share, form_of, key_counts
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
 from openflextok.nets.packing import Packed, pack_streams
@@ -115,22 +115,22 @@ class FlowDecoder(Decoder):
         registers_BND = self.embed_tokens(tokens.values_BND)
         x_BPD, grid = self.patches(path.x_t_BCHW), self.patches.grid(latents_BCHW)
         blocks, head_B2D = self.modulations(path.t_B)
-        rows, velocities, features = [], [], []
-        for shown in FORMS[self.config.absence].shares(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
-            null_token = self.null_token.to(registers_BND.dtype)
-            velocity_BCHW, features_BPD = self.velocity(
+        null_token = self.null_token.to(registers_BND.dtype)
+
+        def run(shown: Shown) -> tuple[Tensor, Tensor]:
+            return self.velocity(
                 x_BPD[shown.rows],
                 torch.where(null_B[shown.rows, None, None], null_token, shown.registers_BND),
                 ([block[shown.rows] for block in blocks], head_B2D[shown.rows]),
                 grid,
                 key_counts(shown.counts_BN, grid[0] * grid[1]),
             )
-            rows.append(shown.rows)
-            velocities.append(velocity_BCHW)
-            features.append(features_BPD)
-        order_B = torch.cat(rows).argsort()
-        loss = F.mse_loss(torch.cat(velocities)[order_B].float(), path.velocity_BCHW)
-        return Losses({"flow": loss}, features_BPD=torch.cat(features)[order_B])
+
+        form = FORMS[self.config.absence]
+        shares = form.shares(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens)
+        velocity_BCHW, features_BPD = each_share(shares, run)
+        loss = F.mse_loss(velocity_BCHW.float(), path.velocity_BCHW)
+        return Losses({"flow": loss}, features_BPD=features_BPD)
 
     # -- generation ---------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openflextok.config import PixelDecoderConfig
 from openflextok.interfaces import Decoder
-from openflextok.nets.absence import FORMS, form_of, key_counts
+from openflextok.nets.absence import FORMS, Shown, each_share, form_of, key_counts
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
 from openflextok.nets.patches import PatchQueries, unpatchify
@@ -71,19 +71,15 @@ class PixelDecoder(Decoder):
     def losses(self, tokens: Tokens, latents_BCHW: Tensor, draws: Draws) -> Losses:
         """The distance of the rebuilt latents; they are handed on for terms on images."""
         registers_BND, grid = self.embed_tokens(tokens.values_BND), self.patches.grid(latents_BCHW)
-        rows, rebuilt, features = [], [], []
-        for shown in FORMS[self.config.absence].shares(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens):
-            weights = key_counts(shown.counts_BN, grid[0] * grid[1])
-            part_BCHW, features_BPD = self.rebuild(shown.registers_BND, grid, weights)
-            rows.append(shown.rows)
-            rebuilt.append(part_BCHW)
-            features.append(features_BPD)
-        order_B = torch.cat(rows).argsort()
-        rebuilt_BCHW = torch.cat(rebuilt)[order_B]
+
+        def run(shown: Shown) -> tuple[Tensor, Tensor]:
+            return self.rebuild(shown.registers_BND, grid, key_counts(shown.counts_BN, grid[0] * grid[1]))
+
+        form = FORMS[self.config.absence]
+        shares = form.shares(registers_BND, tokens.keep_BN, self.mask_token, self.num_tokens)
+        rebuilt_BCHW, features_BPD = each_share(shares, run)
         distance = DISTANCES[self.config.loss](rebuilt_BCHW.float(), latents_BCHW)
-        return Losses(
-            {self.config.loss: distance}, features_BPD=torch.cat(features)[order_B], rebuilt_BCHW=rebuilt_BCHW
-        )
+        return Losses({self.config.loss: distance}, features_BPD=features_BPD, rebuilt_BCHW=rebuilt_BCHW)
 
     def decode(self, tokens: Tokens, *, noise_BCHW: Tensor, absence: str | None = None, **unknown: Any) -> Tensor:
         """One pass; the noise gives the shape alone."""

@@ -96,8 +96,8 @@ class AutoencoderObjective(Objective):
         self.phases = [Phase("autoencoder", step)]
         if step.image_losses.critic is not None:
             critic = step.image_losses.critic.module.to(device)
-            rebuild = CriticStep(critic, lambda images, draws: step.rebuild(self.space.posterior(images), draws))
-            self.phases.append(Phase("critic", rebuild))
+            judge = CriticStep(critic, lambda images, draws: step.rebuild(self.space.posterior(images), draws))
+            self.phases.append(Phase("critic", judge))
 
     @torch.inference_mode()
     def export(self, folder: Path | None, training: str) -> None:

@@ -58,10 +58,12 @@ class DetailJob(Job):
         self.tokenizer, self.reference, self.wanted, self.check = tokenizer, reference, wanted, check
         self.tools = Instruments.load(Chosen(), (), reference.image_size, survey.images, tokenizer.device)
         self.survey = survey
+        weights = weights_digest(tokenizer)
+        settings = *wanted.settings(tokenizer, weights), *check.settings
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
-            Subject(name, "tokenizer", tokenizer.fingerprint(), (*wanted.settings(tokenizer), *check.settings)),
-            (weights_digest(tokenizer),),
+            Subject(name, "tokenizer", tokenizer.fingerprint(), settings),
+            (weights,),
             wanted.lengths,
             wanted.seeds,
             check.figures,
