@@ -1,9 +1,14 @@
 """Help and import are quick, because heavy imports wait for their use."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+
+from openflextok.cli.train import train
+from openflextok.recipes import RECIPES
 
 SCRIPT = """
 import json, sys, time
@@ -49,3 +54,8 @@ def test_every_command_explains_itself() -> None:
     for name in ("demo", "encode", "decode", "tokenize", "reconstruct", "evaluate", "train", "info", "data"):
         _, text = best([sys.executable, "-m", "openflextok", name, "--help"], 1)
         assert "Usage" in text and len(text) > 200, name
+
+
+def test_the_help_of_train_names_every_recipe() -> None:
+    named = re.findall(r"[\w-]+", inspect.getdoc(train) or "")
+    assert not RECIPES.keys() - set(named)

@@ -115,8 +115,8 @@ def test_a_killed_run_goes_on_and_batches_do_not_matter(reference, tmp_path):
 def test_impossible_targets_are_refused(reference):
     for metric, value, message in (
         ("psnrr", 20.0, "did you mean 'psnr'"),
-        ("colour", 20.0, "give one of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg"),
-        ("frechet", 20.0, "give one of psnr"),
+        ("colour", 20.0, "known: lpips-alex, lpips-vgg, ms-ssim, psnr, ssim"),
+        ("frechet", 20.0, "for 'frechet'; known: lpips-alex"),
         ("psnr", math.nan, "not a finite number"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -116,6 +116,16 @@ def test_a_frozen_encoder_keeps_latents_and_their_scale_and_the_way_back_learns(
     assert factors[0] == factors[1] != 1
 
 
+def test_another_scale_of_the_latents_is_another_run(pictures: Path, tmp_path: Path) -> None:
+    first, _ = frozen_run(pictures, tmp_path)
+    config = json.loads((first / "config.json").read_text())
+    config["scaling_factor"] *= 2
+    (first.resolve() / "config.json").write_text(json.dumps(config))
+    again = f"start_from={first}", "frozen=[encoder]", "train.seed=1"
+    with pytest.raises(CheckpointError, match=r"different: facts\.space_config\)"):
+        trainer(pictures, tmp_path / "next", *again).run()
+
+
 def test_noise_on_latents_is_each_samples_own_and_no_larger_than_stated(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

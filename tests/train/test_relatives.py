@@ -89,6 +89,27 @@ def test_a_critic_judges_a_pixel_decoder_in_a_phase_of_its_own(pictures: Path, t
     assert set(lines[1]) >= {"l2", "saturation", "codes_used"}
 
 
+def test_a_critic_that_is_not_finite_skips_its_own_step_alone(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = trainer(titok(small("train.steps=1"), CRITIC), pictures, tmp_path / "run")
+    ended: list[tuple[str, bool]] = []
+    made.objective.phases = [
+        dataclasses.replace(phase, end_step=lambda applied, name=phase.name: ended.append((name, applied)))
+        for phase in made.objective.phases
+    ]
+    with torch.no_grad():
+        made.trained[1].module.critic.layers[0].bias.fill_(float("nan"))  # pyright: ignore
+    before = [[p.detach().clone() for p in phase.module.parameters()] for phase in made.trained]
+    made.run()
+    changed = [
+        any(not torch.equal(a, b) for a, b in zip(old, phase.module.parameters(), strict=True) if not b.isnan().any())
+        for old, phase in zip(before, made.trained, strict=True)
+    ]
+    assert changed == [True, False] and ended == [("tokenizer", True), ("critic", False)]
+    assert made.counters.skipped == 1 and "gradient of the critic is not finite" in caplog.text
+
+
 def test_the_perceptual_term_is_that_of_the_rebuilt_images(pictures: Path, tmp_path: Path, monkeypatch) -> None:
     torch.manual_seed(1)
     network = LPIPS("alex").requires_grad_(False).eval()

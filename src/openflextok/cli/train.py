@@ -29,9 +29,11 @@ def train(
     Parameters
     ----------
     recipe
-        A recipe's name: toy, flextok-mini, flextok-one-gpu, flextok-d12-d12, flextok-d18-d18, flextok-d18-d28,
-        kl-f8-mini, kl-f8, gpt-mini-labels, gpt-mini-captions, gpt-d10, gpt-d18, gpt-d30,
-        gpt-text-d12, gpt-text-d36.
+        A recipe's name. FlexTok: toy, flextok-32px, flextok-mini, flextok-one-gpu, flextok-d12-d12, flextok-d18-d18,
+        flextok-d18-d28. Its variants and relatives at 32 px: flextok-uniform, flextok-fixed, flextok-bidirectional,
+        flextok-repa, flextok-no-repa, flextok-vq, flextok-lfq16, titok, one-d-piece, grid2d, semanticist. Autoencoders:
+        kl-f8-mini, kl-f8. Generators: gpt-mini-labels, gpt-mini-captions, gpt-d10, gpt-d18, gpt-d30, gpt-text-d12,
+        gpt-text-d36.
     data
         Training images: a folder, tar shards, a Hugging Face dataset or a built-in set (docs/data.md); for a
         generator, tokens that `openflextok tokenize` wrote.

@@ -155,8 +155,9 @@ class Posterior:
         return torch.exp(0.5 * self.logvar_BCHW)
 
     def kl(self) -> Tensor:
-        """KL divergence to the standard normal, nats per latent value (scalar)."""
-        return 0.5 * (self.mean_BCHW.square() + self.logvar_BCHW.exp() - 1 - self.logvar_BCHW).mean()
+        """KL divergence to the standard normal, nats per latent value (scalar), float32."""
+        mean_BCHW, logvar_BCHW = self.mean_BCHW.float(), self.logvar_BCHW.float()
+        return 0.5 * (mean_BCHW.square() + logvar_BCHW.exp() - 1 - logvar_BCHW).mean()
 
 
 class AutoencoderKL(LatentSpace):

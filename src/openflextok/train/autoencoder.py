@@ -20,10 +20,9 @@ from openflextok.evaluate.pictures import picture_grid
 from openflextok.pixels import to_pil
 from openflextok.spaces.autoencoder_kl import AutoencoderKL, Posterior
 from openflextok.storage import read_json
-from openflextok.tokenizer import weights_digest
 from openflextok.train.feeds import ImageFeed
 from openflextok.train.image_losses import CriticStep, ImageLosses
-from openflextok.train.objectives import Figures, Objective, Phase
+from openflextok.train.objectives import Figures, Objective, Phase, space_facts
 from openflextok.train.parallel import whole_state
 from openflextok.train.settings import AutoencoderRecipe
 from openflextok.types import Draws
@@ -45,7 +44,7 @@ class AutoencoderStep(nn.Module):
     def forward(self, images_BCHW: Tensor, draws: Draws, step: int) -> Figures:
         posterior = self.space.posterior(images_BCHW)
         rebuilt_BCHW = self.rebuild(posterior, draws)
-        terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl().float()}
+        terms = {"l1": F.l1_loss(rebuilt_BCHW, images_BCHW), "kl": self.recipe.kl_weight * posterior.kl()}
         terms |= self.image_losses(rebuilt_BCHW, images_BCHW, step)
         psnr = -10 * torch.log10(F.mse_loss(rebuilt_BCHW.detach(), images_BCHW) / 4)
         return terms, {"psnr": psnr, "latent_std": posterior.mean_BCHW.detach().float().std()}
@@ -88,7 +87,7 @@ class AutoencoderObjective(Objective):
             raise ConfigError(f"data.image_size {recipe.data.image_size}: both must be multiples of {space.downsample}")
         self.space = space.to(device, memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore
         if recipe.start_from:
-            self.facts = {"start": weights_digest(self.space)}
+            self.facts = space_facts(self.space, self.space.config)
         if recipe.frozen:
             self.space.encoder.requires_grad_(False)
             self.space.quant_conv.requires_grad_(False)

@@ -101,8 +101,7 @@ class Trainer:
         step = self.counters.step
         share = rate_at(step, self.config.steps, self.config.optim)
         figures: dict[str, float] = {}
-        finite = True
-        for phase in self.trained:
+        for phase, of_objective in zip(self.trained, self.objective.phases, strict=True):
             set_rate(phase.optimizer, share)
             losses = self._backward(phase, batch)
             parameters = [p for group in phase.optimizer.param_groups for p in group["params"]]
@@ -111,23 +110,19 @@ class Trainer:
             means = parallel.mean_over(
                 self.world, torch.stack([v.detach().float().to(self.world.device) for v in values.values()])
             )
-            finite = finite and bool(torch.isfinite(means[0])) and bool(torch.isfinite(parallel.whole(norm)))
+            finite = bool(torch.isfinite(means[0])) and bool(torch.isfinite(parallel.whole(norm)))
             prefix = "" if phase is self.trained[0] else f"{phase.name}/"
             figures |= {prefix + name: v for name, v in zip(values, means.tolist(), strict=True)}
             figures |= {f"{prefix}gradient_norm": float(parallel.whole(norm))}
             if not finite:
-                self._end_step(applied=False)
-                self._skip(batch)
+                of_objective.end_step(False)
+                self._skip(phase.name, batch)
                 return figures
             phase.optimizer.step()
             phase.ema.update(step)
-        self._end_step(applied=True)
+            of_objective.end_step(True)
         self.counters.skipped_in_a_row = 0
         return figures | {"learning_rate": share * self.config.optim.learning_rate}
-
-    def _end_step(self, applied: bool) -> None:
-        for phase in self.objective.phases:
-            phase.end_step(applied)
 
     def _backward(self, phase: Trained, batch: Examples) -> Losses:
         """Forward and backward in micro-batches; gradients are those of the mean over the whole batch."""
@@ -157,8 +152,8 @@ class Trainer:
 
     # -- what goes wrong ----------------------------------------------------------------------------------------
 
-    def _skip(self, batch: Examples) -> None:
-        """Count a non-finite step, keep its batch for inspection, and give up after too many in a row."""
+    def _skip(self, phase: str, batch: Examples) -> None:
+        """Count a step that a phase could not take, keep its batch for inspection, and give up after too many in a row."""
         self.counters.skipped += 1
         self.counters.skipped_in_a_row += 1
         folder = self.out / "nonfinite"
@@ -168,7 +163,10 @@ class Trainer:
         save_file(inputs, folder / f"{name}.safetensors")
         write_atomic(folder / f"{name}.json", json.dumps({"keys": list(batch.keys)}))
         logger.warning(
-            "step %d: loss or gradient is not finite; skipped, batch saved in %s", self.counters.step, folder
+            "step %d: loss or gradient of the %s is not finite; its step is skipped, the batch saved in %s",
+            self.counters.step,
+            phase,
+            folder,
         )
         if self.counters.skipped_in_a_row >= self.config.nonfinite_patience:
             raise TrainingDiverged(

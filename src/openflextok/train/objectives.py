@@ -5,6 +5,7 @@ Shape suffixes: B batch, C channels, H x W pixels.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from openflextok import catalog, checkpoint
+from openflextok.config import AutoencoderKLConfig, PixelsConfig, to_dict
 from openflextok.convert.diffusers_vae import load_autoencoder
 from openflextok.evaluate.metrics import code_usage
+from openflextok.interfaces import LatentSpace
 from openflextok.storage import fill
 from openflextok.tokenizer import Tokenizer, weights_digest
 from openflextok.train.feeds import ImageFeed
@@ -41,7 +44,7 @@ class Phase:
     name: str
     module: nn.Module
     end_step: Callable[[bool], None] = lambda applied: None
-    """Called once a step after the optimizer, or with False where the step was skipped."""
+    """Called after the optimizer's step, or with False where it was skipped."""
 
 
 class Objective(ABC):
@@ -91,6 +94,11 @@ def rebuilt_images(tokenizer: Tokenizer, losses: Losses) -> Tensor:
     return tokenizer.space.decode(losses.rebuilt_BCHW.float()).float()
 
 
+def space_facts(space: LatentSpace, config: PixelsConfig | AutoencoderKLConfig) -> dict[str, str]:
+    """What training in a latent space depends on: its shape and scaling, and its weights."""
+    return {"space": weights_digest(space), "space_config": json.dumps(to_dict(config))}
+
+
 def build_tokenizer(recipe: TokenizerRecipe) -> Tokenizer:
     """The recipe's tokenizer with fresh weights, or those of the checkpoint that it starts from.
 
@@ -117,7 +125,7 @@ class TokenizerObjective(Objective):
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
-        self.facts = {"space": weights_digest(self.tokenizer.space)}
+        self.facts = space_facts(self.tokenizer.space, self.tokenizer.config.space)
         if recipe.start_from:
             self.facts |= {"start": weights_digest(self.tokenizer)}
         for name in recipe.frozen:
