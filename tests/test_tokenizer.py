@@ -65,6 +65,26 @@ def test_a_path_is_one_picture_and_a_list_of_ids_are_ids(one, uint8, tmp_path):
     assert torch.equal(one.decode(tokens.ids.tolist(), **FAST), one.decode(tokens, **FAST))
 
 
+def test_arrays_and_bytes_are_pictures_too(one, uint8, images, tmp_path):
+    expected = one.encode(uint8).ids
+    for form in (uint8.numpy(), list(uint8.numpy())):
+        assert torch.equal(one.encode(form).ids, expected)
+    for form in (images.numpy(), images.numpy().astype(np.float64)):
+        assert torch.equal(one.encode(form).ids, one.encode(images).ids)
+    as_pil(uint8)[0].save(tmp_path / "one.png")
+    assert torch.equal(one.encode((tmp_path / "one.png").read_bytes()).ids, expected[:1])
+    grey, wide = np.full((16, 16), 9, np.uint8), np.full((20, 40, 4), 255, np.uint8)
+    same = [Image.new("L", (16, 16), 9), Image.new("RGB", (40, 20), "white")]
+    assert torch.equal(one.encode([grey, wide]).ids, one.encode(same).ids)
+
+
+def test_lists_of_ids_may_differ_in_length(one, images):
+    tokens = one.encode(images)
+    lengths = [1, 8, 3, 5, 2]
+    rows = [row[:length].tolist() for row, length in zip(tokens.ids, lengths, strict=True)]
+    assert torch.equal(one.decode(rows, **FAST), one.decode(tokens, lengths=lengths, **FAST))
+
+
 def test_values_are_those_of_the_ids(tokenizer, images):
     tokens = tokenizer.encode(images)
     assert torch.equal(tokens.values_BND, tokenizer.quantizer.lookup(tokens.ids))
@@ -141,7 +161,9 @@ def test_the_callers_images_are_not_changed(one, uint8, images):
         (torch.zeros(0, 16, 16, 3, dtype=torch.uint8), "no images given"),
         ([], "no images given"),
         ([None], "cannot be read as a picture"),
-        (np.zeros((1, 16, 16, 3), np.uint8), "cannot be read as a picture"),
+        (np.zeros((16, 16, 3), np.uint8), r"uint8 images have shape \(16, 16, 3\): give \(B, H, W, 3\)"),
+        (np.zeros((1, 16, 16, 3)), r"float64 of shape \(1, 16, 16, 3\): give PIL"),
+        ([np.zeros((3, 16, 16), np.uint8)], r"an array of uint8 \(3, 16, 16\); give uint8 \(H, W, 3\)"),
     ],
 )
 def test_bad_images_are_refused_in_one_line(bad, message, one):
@@ -278,6 +300,13 @@ def test_the_solver_is_a_run_time_choice(one, images):
         (torch.zeros(2, 8, dtype=torch.int64), {"lengths": [1]}, r"lengths of shape \(1,\) for 2 images"),
         (torch.zeros(8, dtype=torch.int64), {}, r"ids are torch.int64 of shape \(8,\): give int64 \(B, n\)"),
         (torch.zeros(0, 8, dtype=torch.int64), {}, r"shape \(0, 8\): give int64"),
+        ([1, 2, 3], {}, r"no list of ids for each image: give \[\[1, 2, 3\]"),
+        ([], {}, "no list of ids for each image"),
+        ([[1], []], {}, "cannot keep 0 tokens"),
+        ([[1, 2], [0.5]], {}, "ids are torch.float32"),
+        ([[1, 2], [64_000]], {}, "id 64000 is not a token"),
+        (torch.zeros(1, 8, dtype=torch.int64), {"seed": 1.5}, "seed 1.5 is not a whole number"),
+        (torch.zeros(1, 8, dtype=torch.int64), {"image_size": (32,)}, "cannot take 32 images: height and width"),
         (torch.zeros(1, 8), {}, "ids are torch.float32 .*give int64"),
         (torch.zeros(1, 8, dtype=torch.bool), {}, "ids are torch.bool .*give int64"),
         (torch.zeros(1, 8, dtype=torch.int64), {"steps": 0}, "cannot solve with 0 steps"),

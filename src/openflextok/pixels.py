@@ -1,6 +1,6 @@
 """From any picture file to clean RGB pixels and back: the one place that knows about image modes and broken files.
 
-path | bytes | PIL --read_image--> PIL RGB --center_crop--> PIL RGB --to_uint8_tensor--> uint8 (H, W, 3)
+path | bytes | PIL | array --read_image--> PIL RGB --center_crop--> PIL RGB --to_uint8_tensor--> uint8 (H, W, 3)
 uint8 (B, H, W, 3) --to_float--> float (B, 3, H, W) in [-1, 1] --to_uint8--> uint8, or --to_pil--> list of PIL RGB
 """
 
@@ -24,12 +24,12 @@ class ImageError(ValueError):
     """A picture that cannot be read; the message is one line: which picture, what is wrong, what to do."""
 
 
-def read_image(source: Path | str | bytes | Image.Image, name: str | None = None) -> Image.Image:
+def read_image(source: Path | str | bytes | np.ndarray | Image.Image, name: str | None = None) -> Image.Image:
     """The first frame of a picture as upright RGB.
 
     EXIF rotation is applied; CMYK, 16-bit and float pictures become 8-bit RGB; transparency is put on white.
 
-    source: a file, the bytes of a file, or a PIL image (its current frame; never changed).
+    source: a file, the bytes of a file, a PIL image (its current frame; never changed), or a uint8 array (H, W, 3).
     name: what messages call it; none means the path, or the kind of source.
     Raises ImageError with one line for all that is not a whole picture of at most `PIXEL_LIMIT` pixels.
     """
@@ -37,6 +37,8 @@ def read_image(source: Path | str | bytes | Image.Image, name: str | None = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; sizes are checked below
+            if isinstance(source, np.ndarray):
+                source = _of_array(source, name)
             if isinstance(source, Image.Image):
                 return _normalise(source, name)
             with _open(source, name) as opened:
@@ -63,7 +65,9 @@ def describe(source: object) -> str:
 
 def _open(source: Path | str | bytes, name: str) -> Image.Image:
     if not isinstance(source, (str, Path, bytes)):
-        raise ImageError(f"{name}: cannot be read as a picture; give a path, the bytes of a file, or a PIL image")
+        raise ImageError(
+            f"{name}: cannot be read as a picture; give a path, the bytes of a file, a PIL image, or a uint8 array"
+        )
     data = source if isinstance(source, bytes) else _read_file(Path(source), name)
     if not data:
         raise ImageError(f"{name}: empty file (0 bytes); replace or remove it")
@@ -72,6 +76,12 @@ def _open(source: Path | str | bytes, name: str) -> Image.Image:
     except Image.UnidentifiedImageError:
         known = ", ".join(FORMATS[:6])
         raise ImageError(f"{name}: not a picture, or one of unknown format; give {known}, or remove it") from None
+
+
+def _of_array(pixels: np.ndarray, name: str) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
+        raise ImageError(f"{name}: an array of {pixels.dtype} {pixels.shape}; give uint8 (H, W, 3)")
+    return Image.fromarray(pixels)
 
 
 def _read_file(path: Path, name: str) -> bytes:

@@ -29,9 +29,10 @@ from openflextok.quantizers.continuous import Continuous
 from openflextok.quantizers.grouped import INNER, Grouped
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.spaces.pixels import Pixels
-from openflextok.types import Draws, Losses, Tokens, check_lengths
+from openflextok.types import Draws, Losses, Tokens, check_lengths, check_seeds, stack_ids
 
-Picture = Image.Image | str | Path
+Picture = Image.Image | str | Path | bytes
+Pictures = Sequence[Picture | np.ndarray] | Picture | Tensor | np.ndarray
 
 PARTS: dict[type, type] = {
     cfg.PixelsConfig: Pixels,
@@ -146,11 +147,11 @@ class Tokenizer(nn.Module):
     # -- the public face ----------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[Picture] | Picture | Tensor, *, posterior: str | Tensor = "mean") -> Tokens:
+    def encode(self, images: Pictures, *, posterior: str | Tensor = "mean") -> Tokens:
         """Images -> all N tokens of each; deterministic.
 
-        images: PIL images or paths (cropped to the native size, EXIF orientation honoured), uint8 (B, H, W, 3), or floats
-        (B, 3, H, W) in [-1, 1]. posterior: "mean", or standard normal noise (B, C, h, w) to sample the latents with.
+        images: PIL images, paths, bytes of files or uint8 arrays (H, W, 3), cropped to the native size, EXIF orientation
+        honoured; or a tensor or array: uint8 (B, H, W, 3), or floats (B, 3, H, W) in [-1, 1]. posterior: "mean", or standard normal noise (B, C, h, w) to sample the latents with.
         Errors: ValueError for wrong shapes, values outside [-1, 1], sizes that the patches do not divide, or an encoder
         that gives NaN.
         """
@@ -167,7 +168,7 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def decode(
         self,
-        tokens: Tokens | Tensor | Sequence[Sequence[int]],
+        tokens: Tokens | Tensor | np.ndarray | Sequence[Sequence[int]],
         *,
         lengths: int | Sequence[int] | Tensor | None = None,
         seed: int | Sequence[int] = 0,
@@ -177,13 +178,15 @@ class Tokenizer(nn.Module):
     ) -> Tensor:
         """Tokens, or ids (B, n) with 1 <= n <= N, -> images (B, 3, H, W) in [-1, 1], float32.
 
+        Ids in lists may be of different lengths.
+
         lengths: tokens kept per image; seed: one for all images, or one each: an image depends on its own seed alone;
         noise: the start itself, (B, C, h, w); image_size: (H, W), by default that of the noise or the native one;
         options: the decoder's own (steps, guidance, solver, absence).
         Errors: ValueError for ids outside the codebook, lengths outside 1..N, noise of another shape.
         """
         if not isinstance(tokens, Tokens):
-            tokens = self._lookup(torch.as_tensor(tokens))
+            tokens = self._lookup(tokens)
         tokens = self._to_device(tokens if lengths is None else tokens.truncate(lengths))
         size = image_size or (self.image_size if noise is None else self._size_of(noise))
         noise_BChw = self._start(len(tokens), seed, noise, size)
@@ -192,10 +195,12 @@ class Tokenizer(nn.Module):
 
     # -- borders ------------------------------------------------------------------------------------------------
 
-    def to_images(self, images: Sequence[Picture] | Picture | Tensor) -> Tensor:
+    def to_images(self, images: Pictures) -> Tensor:
         """What `encode` takes -> the images that it sees: (B, 3, H, W) float32 in [-1, 1], on our device."""
         if isinstance(images, Picture):
             images = [images]
+        if isinstance(images, np.ndarray):
+            images = torch.tensor(images)
         if not isinstance(images, Tensor):
             if not len(images):
                 raise ValueError("no images given: encode needs at least one")
@@ -224,25 +229,30 @@ class Tokenizer(nn.Module):
         patch, unit = self.space.downsample * patching.patch_size, self.space.downsample * patching.unit
         least, most = ((grid[0] * patch, grid[1] * patch) for grid in (patching.least_grid, patching.grid))
         fits = patching.interpolate_positions or (size[0] <= most[0] and size[1] <= most[1])
-        if size[0] % unit or size[1] % unit or size[0] < least[0] or size[1] < least[1] or not fits:
+        if len(size) != 2 or size[0] % unit or size[1] % unit or size[0] < least[0] or size[1] < least[1] or not fits:
             upto = "" if patching.interpolate_positions else f" up to {most[0]}x{most[1]}"
             allowed = f"must be {most[0]}x{most[1]}" if least == most else f"must be multiples of {unit}{upto}"
-            raise ValueError(f"cannot take {size[0]}x{size[1]} images: height and width {allowed}")
+            raise ValueError(f"cannot take {'x'.join(map(str, size))} images: height and width {allowed}")
 
-    def _lookup(self, ids_BN: Tensor) -> Tokens:
+    def _lookup(self, ids: Tensor | np.ndarray | Sequence[Sequence[int]]) -> Tokens:
+        if isinstance(ids, (Tensor, np.ndarray)):
+            ids_BN = torch.as_tensor(ids)
+            keep_BN = torch.ones(ids_BN.shape, dtype=torch.bool)
+        else:
+            ids_BN, keep_BN = stack_ids(ids)
         if ids_BN.ndim != 2 or ids_BN.is_floating_point() or ids_BN.dtype == torch.bool or not len(ids_BN):
             raise ValueError(f"ids are {ids_BN.dtype} of shape {tuple(ids_BN.shape)}: give int64 (B, n)")
         if not self.quantizer.codebook_size:
             raise ValueError(
                 "the tokens of this tokenizer are continuous and have no ids: give the `Tokens` of `encode`"
             )
-        check_lengths(ids_BN.shape[1], len(ids_BN), self.num_tokens)
+        check_lengths(keep_BN.sum(1), len(ids_BN), self.num_tokens)
         ids_BN = ids_BN.to(self.device, torch.int64)
         low, high = ids_BN.amin().item(), ids_BN.amax().item()
         if low < 0 or high >= self.quantizer.codebook_size:
             bad = low if low < 0 else high
             raise ValueError(f"id {bad} is not a token of this tokenizer (0 <= id < {self.quantizer.codebook_size})")
-        return Tokens(self.quantizer.lookup(ids_BN), ids_BN, torch.ones_like(ids_BN, dtype=torch.bool))
+        return Tokens(self.quantizer.lookup(ids_BN), ids_BN, keep_BN.to(self.device))
 
     def _to_device(self, tokens: Tokens) -> Tokens:
         check_lengths(tokens.keep_BN.shape[1], len(tokens), self.num_tokens)
@@ -264,7 +274,4 @@ class Tokenizer(nn.Module):
             if tuple(noise.shape) != (batch, *shape):
                 raise ValueError(f"noise has shape {tuple(noise.shape)}: give {(batch, *shape)}")
             return noise.to(self.device, torch.float32)
-        seeds = [int(seed)] * batch if isinstance(seed, (int, np.integer)) else list(seed)
-        if len(seeds) != batch:
-            raise ValueError(f"got {len(seeds)} seeds for {batch} images: give one int, or one per image")
-        return Draws(seeds, self.device).normal(*shape)
+        return Draws(check_seeds(seed, batch), self.device).normal(*shape)

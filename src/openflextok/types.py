@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,32 @@ def check_lengths(length: int | Sequence[int] | Tensor, batch: int, most: int) -
         if not 1 <= value <= most:
             raise ValueError(f"cannot keep {value} tokens: this tokenizer has {most} (1 <= length <= {most})")
     return length_B.long().expand(batch)
+
+
+def check_seeds(seed: Any, batch: int, apart: int = 0) -> list[int]:
+    """A seed for each image: given one by one, or as one number, of which image i gets seed + i * apart."""
+    first = whole(seed)
+    if first is not None:
+        return [first + i * apart for i in range(batch)]
+    seeds = []
+    for given in np.atleast_1d(np.asarray(seed, dtype=object)):
+        seeds.append(whole(given))
+        if seeds[-1] is None:
+            raise ValueError(f"seed {given!r} is not a whole number: give one int, or one per image")
+    if len(seeds) != batch:
+        raise ValueError(f"got {len(seeds)} seeds for {batch} images: give one int, or one per image")
+    return seeds
+
+
+def stack_ids(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Bool[Tensor, "B n"]]:
+    """Rows of ids, maybe of different lengths, as one tensor, and which of its ids exist."""
+    tensors = [torch.as_tensor(row) for row in rows]
+    if not tensors or any(row.ndim != 1 for row in tensors):
+        raise ValueError("ids are no list of ids for each image: give [[1, 2, 3], [4, 5], ...] or int64 (B, n)")
+    kind = reduce(torch.promote_types, {row.dtype for row in tensors if len(row)} or {torch.int64})
+    ids_BN = pad_sequence([row.to(kind) for row in tensors], batch_first=True)
+    length_B = torch.tensor([len(row) for row in tensors])
+    return ids_BN, torch.arange(ids_BN.shape[1]) < length_B[:, None]
 
 
 def whole(value: Any) -> int | None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ from openflextok.generators.gpt import GPT
 from openflextok.generators.sampling import Filter, Scale, draw, scales
 from openflextok.generators.vocabulary import Vocabulary
 from openflextok.tokenizer import Tokenizer
-from openflextok.types import Draws, Losses, whole
+from openflextok.types import Draws, Losses, check_seeds, whole
 
 CONDITIONERS: dict[type, type[Any]] = {
     LabelPrefixConfig: LabelPrefix,
@@ -155,7 +154,7 @@ class Generator(nn.Module):
         prepared_BT = self._prepare(labels, captions, count)
         choose = Filter(temperature, top_k, top_p, min_p)
         wanted = scales(self.config.guidance if guidance is None else guidance, length)
-        return self._draw(prepared_BT, choose, wanted, _seeds(seed, len(prepared_BT)), cache)
+        return self._draw(prepared_BT, choose, wanted, check_seeds(seed, len(prepared_BT), apart=1), cache)
 
     @torch.inference_mode()
     def _draw(
@@ -181,8 +180,8 @@ class Generator(nn.Module):
         for other, words in given.items():
             if words is not None:
                 raise ValueError(f"this generator takes {kind}, not {other}: give {kind}=[...]")
-        if isinstance(wanted, str):
-            raise ValueError(f"{kind} is one string: give a list, as {kind}=[{wanted!r}]")
+        if isinstance(wanted, str) or whole(wanted) is not None:
+            raise ValueError(f"{kind} is {wanted!r}: give a list, as {kind}=[{wanted!r}]")
         wanted = [None] * (1 if count is None else count) if wanted is None else list(wanted)
         if not wanted or (count is not None and len(wanted) != count):
             raise ValueError(f"got {len(wanted)} {kind} for {count} images: give one or more, one for each")
@@ -234,20 +233,6 @@ class _Run:
 def _mask(condition: Condition) -> Tensor | None:
     """(B, 1, 1, T), True where there is text."""
     return None if condition.context_mask_BT is None else condition.context_mask_BT[:, None, None]
-
-
-def _seeds(seed: int | Sequence[int], batch: int) -> list[int]:
-    first = whole(seed)
-    if first is not None:
-        return [first + i for i in range(batch)]
-    seeds = []
-    for given in np.atleast_1d(np.asarray(seed, dtype=object)):
-        seeds.append(whole(given))
-        if seeds[-1] is None:
-            raise ValueError(f"seed {given!r} is not a whole number: give one int, or one per image")
-    if len(seeds) != batch:
-        raise ValueError(f"got {len(seeds)} seeds for {batch} images: give one int, or one per image")
-    return seeds
 
 
 def with_classes(config: GeneratorConfig, classes: tuple[str, ...]) -> GeneratorConfig:
