@@ -4,8 +4,8 @@ python benchmarks/compare.py RUNS [--only NAME ...] [--seeds 0 1] [--steps 600] 
                              [--stages train measure generate times table]
 
 (or: make compare). Each variant is trained into RUNS/NAME-seedS, measured on held-out images with `openflextok evaluate`
-(FOLDER/NAME-seedS.json, by default results/compare), and a small GPT learns its tokens (FOLDER/gpt-NAME-seedS.json). What is done
-is not done again; what was interrupted goes on. The last stage writes a table from all of it beside FOLDER.
+(FOLDER/NAME-seedS.json, by default in RUNS/results), and a small GPT learns its tokens (FOLDER/gpt-NAME-seedS.json). What is
+done is not done again; what was interrupted goes on. The last stage writes a table from all of it beside FOLDER.
 Several seeds run side by side.
 """
 
@@ -64,10 +64,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--steps", type=int, default=USUAL_STEPS)
-    parser.add_argument("--results", type=Path, default=Path(__file__).parents[1] / "results" / "compare")
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--images", type=int, default=500, help="held-out images measured")
     parser.add_argument("--stages", nargs="+", default=[*STAGES, *LAST], choices=[*STAGES, *LAST])
     options = parser.parse_args()
+    options.results = options.results or options.runs / "results"
     keep_freed_memory()
     work = [stage for stage in options.stages if stage in STAGES]
     if work and len(options.seeds) > 1:
