@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def device() -> str:
+    """The GPU of this process, or the CPU."""
+    import os
+
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
 def image_files(paths: Sequence[Path]) -> list[Path]:
     """Files as given, folders as all image files below them; ValueError for what does not exist or holds none."""
     from openflextok.data.base import IMAGE_SUFFIXES

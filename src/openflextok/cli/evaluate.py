@@ -79,6 +79,7 @@ def reconstruct(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import device
     from openflextok.evaluate.metric_table import choose
     from openflextok.evaluate.reconstruct import Reconstruction
     from openflextok.evaluate.reference import Reference
@@ -157,7 +158,7 @@ def generate(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import decode_options
+    from openflextok.cli.common import decode_options, device
     from openflextok.cli.generate import parse_scales
     from openflextok.evaluate.generate import Generation, Sampling
     from openflextok.evaluate.metric_table import choose
@@ -197,15 +198,6 @@ def wanted_of(
     wanted = Wanted(kept, numbers(seeds, "seeds"), tuple(options.items()), batch)
     wanted.check(model.num_tokens)
     return wanted
-
-
-def device() -> str:
-    """The GPU of this process, or the CPU."""
-    import os
-
-    import torch
-
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -50,8 +50,8 @@ def complexity(
         The JSON to write; its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import decode_options
-    from openflextok.cli.evaluate import device, measure, short_name, survey
+    from openflextok.cli.common import decode_options, device
+    from openflextok.cli.evaluate import measure, short_name, survey
     from openflextok.evaluate.complexity import Complexity, Target
     from openflextok.evaluate.reference import Reference
 

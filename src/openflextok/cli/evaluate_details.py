@@ -59,7 +59,8 @@ def text(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.evaluate import device, short_name, wanted_of
+    from openflextok.cli.common import device
+    from openflextok.cli.evaluate import short_name, wanted_of
     from openflextok.evaluate.details.reader import TextReader
     from openflextok.evaluate.details.sheets import RenderedWords
     from openflextok.evaluate.details.words import photographed_check, rendered_check
@@ -117,7 +118,8 @@ def faces(
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.evaluate import device, short_name, wanted_of
+    from openflextok.cli.common import device
+    from openflextok.cli.evaluate import short_name, wanted_of
     from openflextok.evaluate.details.face_networks import FaceNetworks
     from openflextok.evaluate.details.faces import FaceCheck
     from openflextok.evaluate.reference import Reference

@@ -76,7 +76,7 @@ def generate(
 
     from openflextok import catalog
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import decode_options
+    from openflextok.cli.common import decode_options, device
     from openflextok.cli.outputs import check_file, save_png
     from openflextok.pixels import to_pil
 
@@ -87,8 +87,8 @@ def generate(
     if count < 1 or total > MOST:
         raise ValueError(f"cannot make {total} images in one picture: give 1 to {MOST}, as --count for each condition")
     check_file(out, ".png")
-    model = checkpoints.load_generator(generator or (catalog.DEFAULT_CAPTIONS if caption else None))
-    tokenizer = checkpoints.load(model.config.tokenizer)
+    model = checkpoints.load_generator(generator or (catalog.DEFAULT_CAPTIONS if caption else None), device=device())
+    tokenizer = checkpoints.load(model.config.tokenizer, device=device())
     model.check_tokenizer(tokenizer)
     options = decode_options(tokenizer, steps=steps)
     length = model.num_tokens if length is None else length

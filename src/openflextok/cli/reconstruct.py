@@ -40,12 +40,12 @@ def demo(
         Start of the decoder's noise.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, decode_options, image_files
+    from openflextok.cli.common import Reader, decode_options, device, image_files
     from openflextok.cli.outputs import check_file, save_png
 
     files = image_files(images or sorted(PHOTOS.glob("*.jpg")))
     check_file(out, ".png", files)
-    tokenizer = checkpoints.load(checkpoint)
+    tokenizer = checkpoints.load(checkpoint, device=device())
     if len(files) > MOST_ROWS:
         raise ValueError(
             f"cannot show {len(files)} photos in one picture: give at most {MOST_ROWS}, or use reconstruct"
@@ -109,13 +109,13 @@ def reconstruct(
         Images at a time.
     """
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, decode_options, image_files, label_of, output_names
+    from openflextok.cli.common import Reader, decode_options, device, image_files, label_of, output_names
     from openflextok.cli.outputs import check_folder, save_png
     from openflextok.evaluate.metrics import psnr
     from openflextok.pixels import to_pil
 
     files = image_files(images)
-    tokenizer = checkpoints.load(checkpoint)
+    tokenizer = checkpoints.load(checkpoint, device=device())
     options = decode_options(tokenizer, steps=steps, guidance=guidance)
     length = tokenizer.num_tokens if length is None else length
     targets = dict(zip(files, output_names([str(file) for file in files]), strict=True))

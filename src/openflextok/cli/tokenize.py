@@ -65,10 +65,10 @@ def tokenize(
     import logging
     import os
 
-    import torch
     from rich.logging import RichHandler
 
     from openflextok import checkpoint as checkpoints
+    from openflextok.cli.common import device
     from openflextok.cli.progress import ImagesBar
     from openflextok.cli.tokens import tokenizer_name
     from openflextok.data.sources import open_source
@@ -85,8 +85,7 @@ def tokenize(
             raise ValueError(f"{count} {name} are impossible: give 1 or more")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     logging.basicConfig(level=logging.WARNING, handlers=[RichHandler()], format="%(message)s")
-    cuda = torch.cuda.is_available()
-    encoder = checkpoints.load(tokenizer, device=f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu")
+    encoder = checkpoints.load(tokenizer, device=device())
     source = open_source(data)
     plan = make_plan(
         data, source, tokenizer_name(tokenizer), encoder,

@@ -28,13 +28,13 @@ def encode(
     from rich.progress import Progress
 
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import Reader, image_files
+    from openflextok.cli.common import Reader, device, image_files
     from openflextok.cli.outputs import check_file
     from openflextok.tokenfile import TokenFile, write_tokens
 
     files = image_files(images)
     check_file(out, ".safetensors", files)
-    tokenizer = checkpoints.load(checkpoint)
+    tokenizer = checkpoints.load(checkpoint, device=device())
     reader = Reader(files, tokenizer.image_size, batch_size)
     ids, names = [], []
     with Progress(transient=True) as bar:
@@ -86,13 +86,13 @@ def decode(
     from rich.progress import track
 
     from openflextok import checkpoint as checkpoints
-    from openflextok.cli.common import decode_options, label_of, output_names
+    from openflextok.cli.common import decode_options, device, label_of, output_names
     from openflextok.cli.outputs import check_folder, save_png
     from openflextok.pixels import to_pil
     from openflextok.tokenfile import read_tokens
 
     content = read_tokens(tokens)
-    tokenizer = checkpoints.load(checkpoint or content.tokenizer)
+    tokenizer = checkpoints.load(checkpoint or content.tokenizer, device=device())
     if tokenizer.fingerprint() != content.fingerprint:
         raise ValueError(
             f"{tokens} was made by another tokenizer ({content.tokenizer}, fingerprint {content.fingerprint}; "
