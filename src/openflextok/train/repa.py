@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openflextok.config import ConfigError
 from openflextok.train.settings import Dinov2TeacherConfig, MobileNetTeacherConfig, RepaConfig, StubTeacherConfig
 from openflextok.types import Losses
 
@@ -51,9 +52,18 @@ class Dinov2Teacher(nn.Module):
 
     def __init__(self, config: Dinov2TeacherConfig) -> None:
         super().__init__()
-        from transformers import Dinov2Model
-
-        self.network = Dinov2Model.from_pretrained(config.weights, use_safetensors=True)
+        try:
+            from transformers import Dinov2Model
+        except ImportError:
+            raise ImportError("a DINOv2 teacher needs transformers: pip install 'openflextok[train]'") from None
+        try:
+            self.network = Dinov2Model.from_pretrained(config.weights, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"no DINOv2 weights in {config.weights!r} ({reason}): set repa.teacher.weights to a folder with config.json "
+                "and model.safetensors, or to a Hub id that can be reached"
+            ) from None
         self.dim: int = self.network.config.hidden_size
         self.patch: int = cast(int, self.network.config.patch_size)
 
