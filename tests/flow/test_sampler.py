@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,6 +74,7 @@ def test_solvers_have_names():
 
 def test_presets_are_numbers_of_steps():
     assert [count_steps(name) for name in ("fast", "balanced", "best")] == list(PRESETS.values())
+    assert count_steps(np.int64(7)) == 7
     assert count_steps(7) == 7
     with pytest.raises(ValueError, match="'quick' steps: .* or fast, balanced, best"):
         count_steps("quick")

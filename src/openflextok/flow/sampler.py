@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from openflextok.types import whole
+
 Velocity = Callable[[Tensor, int], Tensor]  # (x, index into times) -> velocity, same shape as x
 
 
@@ -20,8 +22,8 @@ PRESETS = {"fast": 8, "balanced": 25, "best": 50}  # what each is worth: docs/lo
 
 def count_steps(steps: int | str) -> int:
     """A number of solver steps, or the name of a preset."""
-    count = PRESETS.get(steps, steps) if isinstance(steps, str) else steps
-    if not isinstance(count, int) or not 1 <= count <= 1000:
+    count = PRESETS.get(steps) if isinstance(steps, str) else whole(steps)
+    if count is None or not 1 <= count <= 1000:
         raise ValueError(
             f"cannot solve with {steps!r} steps: give a whole number with 1 <= steps <= 1000, or {', '.join(PRESETS)}"
         )
