@@ -10,9 +10,9 @@ from pathlib import Path
 
 import cyclopts
 import torch
-from PIL import Image
 
 import openflextok as oft
+from openflextok.data.sources import open_source
 from openflextok.recipes import recipe
 from openflextok.train.build import build_objective, open_feed
 from openflextok.train.loop import Trainer
@@ -33,9 +33,9 @@ def main(out: Path, *, photos: str = str(PHOTOS), steps: int = 20, batch_size: i
     with world() as processes:  # this one, or all that torchrun started
         Trainer(chosen, build_objective(chosen, feed, processes.device), feed, out, processes, report).run()
 
-    photo = next(iter(sorted(Path(photos).rglob("*.jpg"))))
-    ids = oft.load(out / "model").encode([Image.open(photo)]).ids
-    print(f"ids of {photo.name}:", ids[0].tolist())
+    photo = open_source(photos).read(0)
+    ids = oft.load(out / "model").encode([photo.image]).ids
+    print(f"ids of {photo.key}:", ids[0].tolist())
 
 
 def report(step: int, figures: dict[str, float]) -> None:

@@ -30,6 +30,7 @@ def generate(
     out: Annotated[Path, Parameter(name=("--out", "-o"))] = Path("generated.png"),
     preview: bool = False,
     generator: str | None = None,
+    tokenizer: str | None = None,
     guidance: str = "default",
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -57,6 +58,8 @@ def generate(
         as the columns come.
     generator
         A built-in name, a folder or a Hub id; the embedded one for labels or captions if not given.
+    tokenizer
+        Where the generator's tokenizer is, if no longer where the generator says; its fingerprint is checked.
     guidance
         default, a scale (1: none), or FIRST:LAST for scales that change evenly from the first token to the last.
     temperature
@@ -88,9 +91,9 @@ def generate(
         raise ValueError(f"cannot make {total} images in one picture: give 1 to {MOST}, as --count for each condition")
     check_file(out, ".png")
     model = checkpoints.load_generator(generator or (catalog.DEFAULT_CAPTIONS if caption else None), device=device())
-    tokenizer = checkpoints.load(model.config.tokenizer, device=device())
-    model.check_tokenizer(tokenizer)
-    options = decode_options(tokenizer, steps=steps)
+    decoder = checkpoints.load(tokenizer or model.config.tokenizer, device=device())
+    model.check_tokenizer(decoder)
+    options = decode_options(decoder, steps=steps)
     length = model.num_tokens if length is None else length
     wanted = [condition for condition in conditions for _ in range(count)]
     stream = model.stream(
@@ -111,13 +114,13 @@ def generate(
         for start in range(0, len(ids), AT_ONCE):
             part = ids[start : start + AT_ONCE]
             seeds = [seed + start + i for i in range(len(part))]
-            pictures += to_pil(tokenizer.decode(part, **options, seed=seeds))
+            pictures += to_pil(decoder.decode(part, **options, seed=seeds))
         return pictures
 
     show = _previews if preview else _grid
     names = ["" if condition is None else str(condition) for condition in conditions]
     bar = track(stream, description="generating", total=length, transient=True)
-    for picture in show(tokenizer, iter(bar), decode, names, count, length):
+    for picture in show(decoder, iter(bar), decode, names, count, length):
         save_png(picture, out)
     print(f"{total} images of {length} tokens in {out}")
 

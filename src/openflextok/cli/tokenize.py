@@ -111,14 +111,14 @@ def tokenize(
     if manifest is None:
         print(f"process {rank} of {world} is done; the last of the others writes the manifest")
         return
-    print(("nothing to do: " if finished else "") + summary(out, manifest))
+    print(f"nothing to do: {summary(out, manifest, 'were then')}" if finished else summary(out, manifest))
     for difference in manifest.spot_differences:
         print(f"spot check: {difference}")
     if manifest.spot_differences:
         raise SystemExit(1)
 
 
-def summary(out: Path, manifest: Manifest) -> str:
+def summary(out: Path, manifest: Manifest, were: str = "are") -> str:
     """'... rows of ... tokens in ...', with what was left out."""
     plan = manifest.plan
     left_out = f", {len(manifest.unreadable)} unreadable (listed in manifest.json)" if manifest.unreadable else ""
@@ -126,5 +126,5 @@ def summary(out: Path, manifest: Manifest) -> str:
     return (
         f"{manifest.rows} rows of {plan.num_tokens} tokens in {out}: {plan.images} images x {plan.crops} crops{left_out}, "
         f"{len(manifest.shards)} shards, {len(manifest.classes)} classes; "
-        f"{equal} of {manifest.spot_checked} rows encoded again are equal"
+        f"{equal} of {manifest.spot_checked} rows encoded again {were} equal"
     )

@@ -122,4 +122,4 @@ def tokenizer_name(checkpoint: str | None) -> str:
     from openflextok.catalog import DEFAULT
 
     path = Path(checkpoint or DEFAULT)
-    return str(path.resolve()) if path.is_dir() else str(checkpoint or DEFAULT)
+    return str(path.absolute()) if path.is_dir() else str(checkpoint or DEFAULT)

@@ -22,7 +22,7 @@ class FolderSource(ImageSource):
     def __init__(self, path: Path | str, split: str | None = None) -> None:
         """path: the folder. split: only rows of meta.jsonl with this `split`; none means all.
 
-        Raises ValueError when there are no such pictures, or a row of meta.jsonl cannot be understood.
+        `splits` holds the names of all splits in it. Raises ValueError when there are no such pictures, or a row of meta.jsonl cannot be understood.
         """
         self.path = Path(path)
         if not self.path.is_dir():
@@ -30,10 +30,11 @@ class FolderSource(ImageSource):
         meta = self.path / META
         if split is not None and not meta.is_file():
             raise ValueError(f"{self.path}: has no {META}, so no split {split!r}; leave the split out")
-        rows = list(_described(meta, split) if meta.is_file() else _found(self.path))
+        self.splits: set[str] = set()
+        rows = list(_described(meta, split, self.splits) if meta.is_file() else _found(self.path))
         if not rows and split is not None:
-            known = sorted({str(row.get("split")) for row in _rows(meta)})
-            raise ValueError(f"{self.path}: has no rows with split={split!r} in {META}; choose from {', '.join(known)}")
+            known = ", ".join(sorted(self.splits))
+            raise ValueError(f"{self.path}: has no rows with split={split!r} in {META}; choose from {known}")
         if not rows:
             suffixes = " ".join(sorted(IMAGE_SUFFIXES))
             raise ValueError(f"{self.path}: has no pictures; the suffixes known are {suffixes}")
@@ -56,8 +57,9 @@ class FolderSource(ImageSource):
 Row = tuple[str, str | None, str | None]  # file, label, caption
 
 
-def _described(meta: Path, split: str | None) -> Iterator[Row]:
+def _described(meta: Path, split: str | None, splits: set[str]) -> Iterator[Row]:
     for row in _rows(meta):
+        splits.add(str(row.get("split")))
         if split is None or row.get("split") == split:
             yield row["file"], _text(row.get("label")), _text(row.get("caption"))
 

@@ -10,6 +10,7 @@ builtin:birds:heldout          a built-in set, fetched at the first use; SPLIT i
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,10 @@ __all__ = [
     "keep_in_memory",
     "open_source",
 ]
+
+
+logger = logging.getLogger(__name__)
+OURS = {"job.json": "a set of tokens", "recipe.json": "the folder of a training"}  # they hold pictures to look at
 
 
 def open_source(spec: str) -> ImageSource:
@@ -85,7 +90,16 @@ def _open_folder(path: Path, split: str | None) -> ImageSource:
     shards = sorted(path.glob("*.tar"))
     if shards and split is None and not (path / META).is_file():
         return ShardSource(shards)
-    return FolderSource(path, split)
+    for name, what in OURS.items():
+        if (path / name).is_file() and not (path / META).is_file():
+            raise ValueError(f"{path} is {what}, not a folder of pictures: give the pictures themselves")
+    source = FolderSource(path, split)
+    if split is None and len(source.splits) > 1:
+        known = sorted(source.splits)
+        logger.warning(
+            "%s: pictures of all splits are taken (%s); %s#%s takes one", path, ", ".join(known), path, known[-1]
+        )
+    return source
 
 
 def _open_builtin(name: str, split: str | None) -> ImageSource:

@@ -86,8 +86,9 @@ class AutoencoderObjective(Objective):
         if any(side % space.downsample for side in recipe.data.image_size):
             raise ConfigError(f"data.image_size {recipe.data.image_size}: both must be multiples of {space.downsample}")
         self.space = space.to(device, memory_format=torch.channels_last).train().requires_grad_(True)  # pyright: ignore
+        self.facts = {"pictures": str(len(feed.source))}
         if recipe.start_from:
-            self.facts = space_facts(self.space, self.space.config)
+            self.facts |= space_facts(self.space, self.space.config)
         if recipe.frozen:
             self.space.encoder.requires_grad_(False)
             self.space.quant_conv.requires_grad_(False)

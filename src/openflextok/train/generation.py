@@ -113,11 +113,13 @@ class GeneratorObjective(Objective):
         if (tokens.codebook_size, tokens.num_tokens) != (gpt.codebook_size, gpt.num_tokens):
             raise ConfigError(
                 f"the tokens of {recipe.data.source} have {tokens.codebook_size} ids and {tokens.num_tokens} per image, "
-                f"the generator {gpt.codebook_size} and {gpt.num_tokens}: set generator.gpt to the former"
+                f"the generator {gpt.codebook_size} and {gpt.num_tokens}: set generator.gpt.codebook_size and .num_tokens"
             )
         config = replace(recipe.generator, tokenizer=tokens.tokenizer, fingerprint=tokens.fingerprint)
         self.generator = Generator(with_classes(config, tokens.classes)).to(device)
         feed.conditioner = self.generator.conditioner
+        if feed.conditioner.kind == "labels" and not self.generator.classes:
+            logger.warning("%s has no labels: the generator learns no class", recipe.data.source)
         self.facts = {"tokenizer": tokens.fingerprint, "rows": str(len(tokens))}
         self.facts |= {name: weights_digest(network) for name, network in feed.conditioner.frozen().items()}
         self.shown = self._first_conditions(recipe.train.preview_images)

@@ -125,7 +125,9 @@ class TokenizerObjective(Objective):
         self.shown_BCHW = feed.shown(recipe.train.preview_images).to(device)
         self.tokenizer = build_tokenizer(recipe).to(device)
         repa = None if recipe.repa is None else Repa(recipe.repa, recipe.tokenizer.decoder.width).to(device)
-        self.facts = space_facts(self.tokenizer.space, self.tokenizer.config.space)
+        self.facts = {"pictures": str(len(feed.source))} | space_facts(
+            self.tokenizer.space, self.tokenizer.config.space
+        )
         if recipe.start_from:
             self.facts |= {"start": weights_digest(self.tokenizer)}
         for name in recipe.frozen:
