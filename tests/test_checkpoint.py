@@ -12,6 +12,7 @@ from openflextok.catalog import NotFound
 from openflextok.checkpoint import About, CheckpointError
 from openflextok.config import to_dict
 from openflextok.storage import WeightsFile
+from openflextok.tokenfile import TokenFile, write_tokens
 from openflextok.tokenizer import Tokenizer
 
 ABOUT = About("tiny", licence="Apache-2.0", data="random numbers", training="none")
@@ -202,6 +203,39 @@ def test_a_file_instead_of_a_folder(folder):
     with pytest.raises(NotFound, match="config.json is a file, not a checkpoint folder: give the folder") as error:
         checkpoint.load(folder / "config.json")
     one_line(error)
+
+
+def test_other_things_of_ours_are_named(tmp_path, make_tokenizer):
+    checkpoint.save(make_tokenizer(), tmp_path / "run" / "model")
+    with pytest.raises(CheckpointError, match="it is the folder of a training: give .*run/model") as error:
+        checkpoint.load(tmp_path / "run")
+    one_line(error)
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "job.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="it is a set of tokens, whose job.json names the tokenizer") as error:
+        checkpoint.load(tmp_path / "tokens")
+    one_line(error)
+    file = tmp_path / "tokens.safetensors"
+    write_tokens(file, TokenFile(torch.zeros(1, 8, dtype=torch.int64), ("a",), "0" * 16, "x"), 64)
+    with pytest.raises(CheckpointError, match="is a file of tokens, not a checkpoint: `openflextok decode` reads") as e:
+        checkpoint.load(file)
+    one_line(e)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"dtype": "float16"}, "dtype 'float16' is not one of weights: give torch.float32"),
+        ({"dtype": torch.int64}, "dtype torch.int64 is not one of weights"),
+        ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
+        ({"device": "gpu"}, "device 'gpu' cannot be used here"),
+    ],
+)
+def test_impossible_places(place, message, folder):
+    for load in (checkpoint.load, checkpoint.load_generator):
+        with pytest.raises(ValueError, match=message) as error:
+            load(folder, **place)
+        one_line(error)
 
 
 def test_an_empty_folder(tmp_path):

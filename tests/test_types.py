@@ -129,3 +129,29 @@ def test_the_tests_check_shapes_and_types(values, ids, keep):
     Tokens(torch.zeros(2, 3, 4), None, torch.ones(2, 3, dtype=torch.bool))
     with pytest.raises(TypeCheckError):
         Tokens(values, ids, keep)
+
+
+@pytest.mark.parametrize(
+    ("images", "numbers"),
+    [
+        (1, [1]),
+        (-1, [2]),
+        (slice(1, None), [1, 2]),
+        ([2, 0], [2, 0]),
+        (torch.tensor([True, False, True]), [0, 2]),
+        (torch.tensor([1, 1]), [1, 1]),
+    ],
+)
+def test_images_of_a_batch(images, numbers):
+    tokens = full().truncate([2, 4, 6])
+    some = tokens[images]
+    assert some.lengths.tolist() == [[2, 4, 6][number] for number in numbers]
+    for row, number in enumerate(numbers):
+        assert torch.equal(some.ids[row], tokens.ids[number])
+        assert torch.equal(some.values_BND[row], tokens.values_BND[number])
+
+
+def test_a_batch_can_be_gone_through_image_by_image():
+    assert [int(image.lengths) for image in full().truncate([2, 4, 6])] == [2, 4, 6]
+    with pytest.raises(IndexError):
+        full()[3]

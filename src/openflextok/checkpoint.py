@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from openflextok import catalog
+from openflextok import catalog, tokenfile
 from openflextok.config import ConfigError, GeneratorConfig, TokenizerConfig, from_dict, to_dict, type_name
 from openflextok.convert import official_flextok
 from openflextok.files import atomic_folder, write_atomic
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "openflextok-1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+TRAINED = "model"  # within the folder of a training
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ def load(
     """A built-in name, a folder, an official FlexTok (folder or file), or a Hub id -> a tokenizer, ready to use.
 
     No name: the embedded default. Weights are mapped into memory, and copied only where dtype, device or joining ask for it.
-    Errors: CheckpointError says what is wrong with the folder and what would help.
+    Errors: CheckpointError says what is wrong with the folder and what would help; ValueError for an impossible device or dtype.
     """
+    _check_place(device, dtype)
     stored = open_checkpoint(catalog.find(name), None if name is None else str(name))
     if stored.about.licence == official_flextok.LICENCE:
         _say_once(f"FlexTok weights: {official_flextok.LICENCE}")
@@ -105,6 +107,16 @@ def load(
         tokenizer = Tokenizer(stored.config)
     fill(tokenizer, stored.weights, dtype, device)
     return tokenizer.eval().requires_grad_(False)
+
+
+def _check_place(device: torch.device | str, dtype: torch.dtype) -> None:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype {dtype!r} is not one of weights: give torch.float32, torch.bfloat16 or torch.float16")
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device {str(device)!r} cannot be used here ({reason}): give 'cpu', or check it") from None
 
 
 @cache
@@ -121,6 +133,8 @@ def open_checkpoint(path: Path, name: str | None = None) -> Stored:
             config, About(name or path.resolve().name.removesuffix(".safetensors"), **official_flextok.ABOUT), weights
         )
     if not path.is_dir():
+        if WeightsFile(path).metadata.get("format") == tokenfile.FORMAT:
+            raise CheckpointError(f"{path} is a file of tokens, not a checkpoint: `openflextok decode` reads it")
         raise CheckpointError(f"{path} has no FlexTok config in its header: give the folder that holds {CONFIG}")
     config, about = read_config(path)
     return Stored(config, about, WeightsFile(path / WEIGHTS))
@@ -131,8 +145,9 @@ def load_generator(
 ) -> Generator:
     """A built-in name, a folder or a Hub id -> a generator, ready to use; no name: the embedded default.
 
-    Errors: CheckpointError says what is wrong with the folder and what would help.
+    Errors: CheckpointError says what is wrong with the folder and what would help; ValueError for an impossible device or dtype.
     """
+    _check_place(device, dtype)
     path = catalog.find(catalog.DEFAULT_GENERATOR if name is None else name)
     config, _ = read_generator_config(path)
     with torch.device("meta"):
@@ -166,7 +181,7 @@ def _section(config: TokenizerConfig | GeneratorConfig) -> str:
 def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
     path, wanted = folder / CONFIG, type_name(kind).lower()
     if not path.is_file():
-        raise CheckpointError(f"{folder} is not a {wanted} checkpoint: it has no {CONFIG}{pickle_hint(folder)}")
+        raise CheckpointError(f"{folder} is not a {wanted} checkpoint: it has no {CONFIG}{_what_it_is(folder)}")
     data = read_json(path)
     if data.get("format") != FORMAT:
         found = data.get("format", data.get("_class_name"))
@@ -178,6 +193,15 @@ def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
         return from_dict(kind, data.get(wanted), wanted), from_dict(About, data.get("about", {}))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def _what_it_is(folder: Path) -> str:
+    """Of a folder without a config: what it seems to be, and what to give instead."""
+    if (folder / TRAINED / CONFIG).is_file():
+        return f"; it is the folder of a training: give {folder / TRAINED}"
+    if (folder / "job.json").is_file():
+        return "; it is a set of tokens, whose job.json names the tokenizer"
+    return pickle_hint(folder)
 
 
 HOW_TO = {

@@ -69,6 +69,12 @@ class Tokens:
     def __len__(self) -> int:
         return self.values_BND.shape[0]
 
+    def __getitem__(self, images: int | slice | Sequence[int] | Tensor) -> Tokens:
+        """The tokens of some images, as a batch: of one by its number, of a slice, a list of numbers, or a mask (B,)."""
+        chosen = [images] if isinstance(images, int) else images
+        ids_BN = None if self.ids_BN is None else self.ids_BN[chosen]
+        return replace(self, values_BND=self.values_BND[chosen], ids_BN=ids_BN, keep_BN=self.keep_BN[chosen])
+
     @property
     def ids(self) -> Int64[Tensor, "B N"]:
         """Token ids (B, N), int64, coarse to fine."""

@@ -77,8 +77,8 @@ def test_another_tokenizer_is_refused(folder: Path, checkpoint: Path, tmp_path: 
     with torch.no_grad():
         other.encoder.head.bias += 1  # pyright: ignore
     oft.save(other, tmp_path / "other")
-    text = openflextok("decode", out, "--out", tmp_path / "x", "--checkpoint", tmp_path / "other", code=2)
-    assert "another tokenizer" in text and "--checkpoint" in text
+    text = openflextok("decode", out, "--out", tmp_path / "x", "--tokenizer", tmp_path / "other", code=2)
+    assert "another tokenizer" in text and "--tokenizer" in text
 
 
 @pytest.mark.parametrize("length", [0, 17, 300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from small_generators import CLASSES
 from openflextok.config import GeneratorConfig, GPTConfig, LabelPrefixConfig
 from openflextok.data.base import Words
 from openflextok.evaluate.frechet import frechet_distance
-from openflextok.evaluate.generate import Generation, Sampling
+from openflextok.evaluate.generate import Generation, Sampling, condition, words_of
 from openflextok.evaluate.job import run
 from openflextok.evaluate.metric_table import choose
 from openflextok.evaluate.reconstruct import Wanted
@@ -117,7 +118,9 @@ def test_impossible_wishes_are_refused(make_job):
 
 def test_other_words_of_the_same_pictures_are_another_measurement(make_job, pictures, tmp_path):
     run(make_job(metrics=("bits",), train=False), tmp_path / "parts", tmp_path / "r.json")
-    (pictures / "cherry").rename(pictures / "citrus")  # the last in the order: the pixels are the same
+    files = sorted(path.relative_to(pictures) for path in pictures.rglob("*.png"))
+    words = [{"file": str(file), "label": file.parent.name.replace("cherry", "apple")} for file in files]
+    (pictures / "meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in words))  # the pixels are the same
     with pytest.raises(ValueError, match="different in subject.settings: words SHA-256 .* against words SHA-256 "):
         run(make_job(metrics=("bits",), train=False), tmp_path / "parts", tmp_path / "r.json")
 
@@ -140,5 +143,12 @@ def test_metrics_that_need_more_training_images_are_left_out_before_the_work(mak
 
 
 def test_an_empty_label_is_no_condition(make_job):
-    job = make_job()
-    assert [job.condition(Words(label, None)) for label in (CLASSES[0], "", None)] == [CLASSES[0], None, None]
+    told = [condition(make_job().generator, Words(label, None)) for label in (CLASSES[0], "", None)]
+    assert told == [CLASSES[0], None, None]
+
+
+def test_unknown_words_are_refused_before_the_work(make_job, pictures):
+    generator = make_job().generator
+    (pictures / "cherry").rename(pictures / "cherri")
+    with pytest.raises(ValueError, match=r"cherri/.*\.png: unknown label 'cherri'; did you mean 'cherry'"):
+        words_of(generator, Reference(str(pictures), (16, 16)))

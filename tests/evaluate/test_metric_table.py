@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from openflextok.evaluate.metric_table import PAIRS, choose
+from openflextok.evaluate.metric_table import OTHER_NAMES, PAIRS, Chosen, choose
 
 
 def test_names_are_sorted_into_kinds():
@@ -14,8 +14,17 @@ def test_names_are_sorted_into_kinds():
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="no metric 'frechett'; did you mean 'frechet'.; the metrics are psnr, "):
+    with pytest.raises(ValueError, match="no metric 'frechett'; did you mean 'frechet'"):
         choose(["psnr", "frechett"])
+    with pytest.raises(ValueError, match="no metric 'PSNR'; did you mean 'psnr'"):
+        choose(["PSNR"])
+
+
+@pytest.mark.parametrize(("name", "ours"), OTHER_NAMES.items())
+def test_names_of_the_field_lead_to_ours(name, ours):
+    assert choose([ours]) != Chosen()
+    with pytest.raises(ValueError, match=f"no metric '{name.upper()}'; it is in '{ours}'"):
+        choose([name.upper()])
 
 
 def test_every_pair_metric_has_a_column_for_each_figure():

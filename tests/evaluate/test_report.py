@@ -234,6 +234,11 @@ def test_files_that_are_no_results_are_named_and_left_out(tmp_path):
     assert any("y.json is not a result" in item for item in Page(report_page(measured, [line])).items)
     with pytest.raises(ResultError, match=r"none of 1 files is a result; the first: .*y\.json"):
         read_measured([tmp_path / "y.json"])
+    found, (line,) = read_measured([tmp_path])  # a folder stands for its .json files
+    assert [one.path.name for one in found] == ["x.json"] and "y.json is not a result" in line
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ResultError, match=r"no \.json files there: name files"):
+        read_measured([tmp_path / "empty"])
     with pytest.raises(ValueError, match="no results given"):
         read_measured([])
 

@@ -8,7 +8,7 @@ import torch
 from small_generators import CLASSES, KINDS, conditioner, small, wanted
 
 from openflextok.generators.generator import _Run
-from openflextok.types import Draws
+from openflextok.types import Draws, Tokens
 
 DIGITS = [(), (12, 5)]
 
@@ -233,6 +233,17 @@ def test_wrong_arguments(arguments: dict, message: str) -> None:
 def test_wrong_ids(ids: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small().score(ids)
+
+
+def test_tokens_are_scored_as_their_ids() -> None:
+    made = small()
+    ids_BN = made.sample(count=2)
+    tokens = Tokens(ids_BN[..., None].float(), ids_BN, torch.ones_like(ids_BN, dtype=torch.bool))
+    assert torch.equal(made.score(tokens.truncate(5)), made.score(ids_BN[:, :5]))
+    with pytest.raises(ValueError, match=r"images have \[5, 8\] tokens: truncate all to one length"):
+        made.score(tokens.truncate([5, 8]))
+    with pytest.raises(ValueError, match="ids are a list: give tokens, or a tensor"):
+        made.score(ids_BN.tolist())  # pyright: ignore
 
 
 def test_draws_are_those_of_the_seeds_alone() -> None:

@@ -89,6 +89,18 @@ def test_another_recipe_is_refused(pictures: Path, tmp_path: Path) -> None:
     assert "train.seed" in text and "another --out" in text and "Traceback" not in text
 
 
+def test_fewer_steps_than_were_taken(pictures: Path, tmp_path: Path) -> None:
+    assert "3 of 3 steps" in run(train_arguments(pictures, tmp_path / "run", "train.steps=3"))
+    text = run(train_arguments(pictures, tmp_path / "run", "train.steps=2"))
+    assert "3 steps, 2 asked for: nothing to do" in text
+
+
+@pytest.mark.parametrize("entry", ["source", "heldout"])
+def test_settings_that_options_replace_are_refused(entry: str, pictures: Path, tmp_path: Path) -> None:
+    text = run(train_arguments(pictures, tmp_path / "run", f"data.{entry}=elsewhere"), code=2)
+    assert "would not be heard: give --data and --heldout" in text and not (tmp_path / "run").exists()
+
+
 def test_unknown_setting_is_refused(pictures: Path, tmp_path: Path) -> None:
     text = run(train_arguments(pictures, tmp_path / "run", "train.stepps=2"), code=2)
     assert "did you mean 'steps'" in text and "Traceback" not in text

@@ -6,7 +6,9 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from openflextok.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
+
+TokenizerOption = Annotated[str | None, Parameter(name=("--tokenizer", "--checkpoint"))]
 
 
 def device() -> str:

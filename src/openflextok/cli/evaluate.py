@@ -100,6 +100,7 @@ def generate(
     /,
     *,
     images: str,
+    tokenizer: str | None = None,
     train: str | None = None,
     lengths: str | None = None,
     seeds: str = "0",
@@ -123,9 +124,11 @@ def generate(
     Parameters
     ----------
     generator
-        A built-in name, a folder or a Hub id; its tokenizer is the one that its config names.
+        A built-in name, a folder or a Hub id.
     images
         The reference set, held out from training: a source, as for `train` (docs/data.md).
+    tokenizer
+        Where the generator's tokenizer is, if no longer where the generator says; its fingerprint is checked.
     train
         Training images: as many as the reference are compared with it too, as what perfect samples would get.
     lengths
@@ -157,30 +160,37 @@ def generate(
     out
         The JSON to write; its pictures (.webp) and its parts (.parts) lie beside it.
     """
+    import sys
+
     from openflextok import checkpoint as checkpoints
     from openflextok.cli.common import decode_options, device
     from openflextok.cli.generate import parse_scales
-    from openflextok.evaluate.generate import Generation, Sampling
+    from openflextok.evaluate.generate import Generation, Sampling, words_of
     from openflextok.evaluate.metric_table import choose
     from openflextok.evaluate.reconstruct import Wanted
     from openflextok.evaluate.reference import Reference
 
     chosen = choose(names(metrics))
     model = checkpoints.load_generator(generator, device=device())
-    tokenizer = checkpoints.load(model.config.tokenizer, device=device())
+    decoder = checkpoints.load(tokenizer or model.config.tokenizer, device=device())
+    model.check_tokenizer(decoder)
     longest = model.num_tokens
     taken = (longest,) if lengths is None else numbers(lengths, "lengths")
     scale = None if guidance is None else parse_scales(guidance, max(taken))
     given = {"guidance": scale, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     sampling = Sampling(tuple((name, value) for name, value in given.items() if value is not None))
-    decoding = decode_options(tokenizer, steps=steps, guidance=decoder_guidance)
+    decoding = decode_options(decoder, steps=steps, guidance=decoder_guidance)
     wanted = Wanted(taken, numbers(seeds, "seeds"), tuple(decoding.items()), batch_size)
     wanted.check(longest)
-    reference = Reference(images, tokenizer.image_size, limit)
-    learned = None if train is None else Reference(train, tokenizer.image_size, len(reference))
+    reference = Reference(images, decoder.image_size, limit)
+    learned = None if train is None else Reference(train, decoder.image_size, len(reference))
+    given_words = words_of(model, reference)
+    if not any(given_words):
+        kind = model.conditioner.kind
+        print(f"warning: no picture of {images} has one of the {kind}: samples have no condition", file=sys.stderr)
     subject = short_name(generator)
     job = Generation(
-        subject, model, tokenizer, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
+        subject, model, decoder, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
     )
     measure(job, out or Path(f"generate-{subject}.json"))
 
@@ -249,11 +259,12 @@ def carry_out(job: Job, out: Path) -> Result | None:
 
     from openflextok.cli.outputs import check_file
     from openflextok.cli.progress import ImagesBar
-    from openflextok.evaluate.job import missing, run
+    from openflextok.evaluate.job import missing, run, start
 
     check_file(out, ".json")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".parts")
+    start(folder, job.plan)
     absent = missing(folder, job)
     own = [number for number in absent if number % world == rank]
     for note in job.tools.notes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openflextok.cli.common import TokenizerOption
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -17,7 +19,7 @@ PHOTOS = Path(__file__).parents[1] / "photos"
 def demo(
     *images: Path,
     out: Path = Path("demo.png"),
-    checkpoint: str | None = None,
+    checkpoint: TokenizerOption = None,
     steps: str | None = None,
     guidance: str | None = None,
     seed: int = 0,
@@ -81,7 +83,7 @@ def reconstruct(
     *images: Path,
     out: Path,
     length: int | None = None,
-    checkpoint: str | None = None,
+    checkpoint: TokenizerOption = None,
     steps: str | None = None,
     guidance: str | None = None,
     seed: int = 0,

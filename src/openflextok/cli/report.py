@@ -19,7 +19,7 @@ def report(
     Parameters
     ----------
     results
-        Files that `openflextok evaluate` wrote.
+        Files that `openflextok evaluate` wrote, or folders of them.
     out
         The HTML file to write.
     """

@@ -17,7 +17,7 @@ def tokenize(
     tokenizer: str | None = None,
     crops: int = 1,
     crop_scale: tuple[float, float] | None = None,
-    flip: bool = True,
+    flip: bool | None = None,
     seed: int = 0,
     precision: str = "fp32",
     shard_size: int = 4096,
@@ -44,7 +44,7 @@ def tokenize(
     crop_scale
         Smallest and largest side of a random crop, as a share of the largest that fits; 0.8 1.0 if not given.
     flip
-        Mirror half of the random crops.
+        Mirror half of the random crops; they do if not given.
     seed
         Of the random crops.
     precision
@@ -83,6 +83,8 @@ def tokenize(
     for name, count in (("threads", threads), ("workers", workers)):
         if count < 1:
             raise ValueError(f"{count} {name} are impossible: give 1 or more")
+    if engine == "local" and (workers, address) != (1, None):
+        raise ValueError("--workers and --address are for --engine ray: start several processes under torchrun instead")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     logging.basicConfig(level=logging.WARNING, handlers=[RichHandler()], format="%(message)s")
     encoder = checkpoints.load(tokenizer, device=device())

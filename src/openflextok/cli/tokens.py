@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from openflextok.cli.common import TokenizerOption
+
 
 def encode(
     *images: Path,
     out: Path = Path("tokens.safetensors"),
-    checkpoint: str | None = None,
+    checkpoint: TokenizerOption = None,
     batch_size: int = 16,
 ) -> None:
     """Encode images to one file with ids, names and the tokenizer's fingerprint. Unreadable images are skipped.
@@ -56,7 +58,7 @@ def decode(
     *,
     out: Path,
     length: int | None = None,
-    checkpoint: str | None = None,
+    checkpoint: TokenizerOption = None,
     steps: str | None = None,
     guidance: str | None = None,
     seed: int = 0,
@@ -96,7 +98,7 @@ def decode(
     if tokenizer.fingerprint() != content.fingerprint:
         raise ValueError(
             f"{tokens} was made by another tokenizer ({content.tokenizer}, fingerprint {content.fingerprint}; "
-            f"this one is {tokenizer.fingerprint()}): give the one that encoded with --checkpoint"
+            f"this one is {tokenizer.fingerprint()}): give the one that encoded with --tokenizer"
         )
     length = content.ids.shape[1] if length is None else length
     if not 1 <= length <= content.ids.shape[1]:

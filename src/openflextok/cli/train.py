@@ -59,6 +59,9 @@ def train(
     check_folder(out)
     if out.resolve() == Path(data.partition("#")[0]).resolve():
         raise ValueError(f"{out} holds the data, and previews would be read as pictures: give another --out")
+    for setting in settings or ():
+        if setting.startswith(("data.source=", "data.heldout=")):
+            raise ValueError(f"{setting!r} would not be heard: give --data and --heldout")
     chosen = with_settings(find_recipe(recipe), settings or ())
     chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, source=data, heldout=heldout))
     with processes() as world:
@@ -67,7 +70,9 @@ def train(
         )
         steps = _run(chosen, out, max_minutes, world)
         if world.leads:
-            print(f"{steps} of {chosen.train.steps} steps; model in {out / 'model'}")
+            asked = chosen.train.steps
+            done = f"{steps} of {asked} steps" if steps <= asked else f"{steps} steps, {asked} asked for: nothing to do"
+            print(f"{done}; model in {out / 'model'}")
 
 
 def _run(recipe: Recipe, out: Path, max_minutes: float, world: World) -> int:

@@ -23,15 +23,20 @@ def convert(source: str | Path, out: str | Path, to: str = "openflextok", dtype:
 
     "openflextok": our folder. "official": a FlexTok Hub folder, or one file where `out` ends in .safetensors.
     "transformers": a generator of labels as a folder of LlamaForCausalLM.
-    dtype: of the weights written; their own by default. Errors: CheckpointError, ValueError for an unknown format.
+    dtype: of the weights written; their own by default. Nothing is replaced.
+    Errors: CheckpointError, ValueError for an unknown format or a name that is taken.
     """
     if to not in FORMATS:
         raise ValueError(f"unknown format {to!r}: give one of {', '.join(FORMATS)}")
     path = catalog.find(source)
-    if Path(out).exists() and Path(out).resolve() == path.resolve():
-        raise ValueError(f"{out} would replace what it is made from: give another name")
+    if _taken(Path(out)):
+        raise ValueError(f"{out} is there already: give a new name, or remove it first")
     one = _convert_generator if checkpoint.is_generator(path) else _convert_tokenizer
     one(path, Path(out), to, dtype)
+
+
+def _taken(out: Path) -> bool:
+    return any(out.iterdir()) if out.is_dir() else out.exists()
 
 
 def _convert_tokenizer(path: Path, out: Path, to: str, dtype: torch.dtype | None) -> None:

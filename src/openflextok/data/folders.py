@@ -65,13 +65,15 @@ def _described(meta: Path, split: str | None, splits: set[str]) -> Iterator[Row]
 
 
 def _rows(meta: Path) -> Iterator[dict]:
-    with meta.open(encoding="utf-8") as lines:
+    with meta.open("rb") as lines:
         yield from (_parse(meta, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
-def _parse(meta: Path, number: int, line: str) -> dict:
+def _parse(meta: Path, number: int, line: bytes) -> dict:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{meta}, line {number}: not UTF-8; save the file in that encoding") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{meta}, line {number}: not JSON ({error.msg}); write one object per line") from None
     file = row.get("file") if isinstance(row, dict) else None

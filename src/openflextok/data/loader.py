@@ -9,6 +9,7 @@ one step, put together, are the batch of a run with one rank.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from openflextok.data.base import Example, ImageSource
 from openflextok.data.transforms import check_scale, random_crop
 from openflextok.pixels import ImageError, to_float
 
+logger = logging.getLogger(__name__)
 END_OF_STEPS = 2**62
 TRIES = 16  # pictures tried for one place in a batch
 FEW = 4  # corrupt pictures in one batch that never stop a run
@@ -107,6 +109,8 @@ def batches(
         raise ValueError(f"{have}: sizes must be 1 or more, the others 0 or more")
     if len(source) == 0:
         raise ValueError("the source has no pictures; check the data")
+    if batch_size > len(source) and rank == 0:
+        logger.warning("%d pictures for batches of %d: each batch shows some more than once", len(source), batch_size)
     check_scale(crop_scale)
     steps = _Steps(source, batch_size, image_size, seed, rank, world, crop_scale, flip)
     return _stream(steps, start_step, workers)

@@ -81,7 +81,7 @@ class Generation(Job):
             measuring.check_size(other, tokenizer)
         self.generator, self.tokenizer, self.reference, self.train = generator, tokenizer, reference, train
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
-        words = [self.condition(reference.source.words(number)) for number in reference.indices]
+        words = words_of(generator, reference)
         self.bare = words.count(None)
         fewest = min(survey.images, survey.images if train is None else len(train))
         self.tools = Instruments.load(chosen, networks, reference.image_size, fewest, tokenizer.device)
@@ -118,7 +118,7 @@ class Generation(Job):
         if not stretch.places:
             return part
         kind, wanted = self.generator.conditioner.kind, self.wanted
-        words = [self.condition(each) for each in stretch.words]
+        words = [condition(self.generator, each) for each in stretch.words]
         real_BCHW = to_float(stretch.pixels_BHWC).to(self.tokenizer.device)
         ids_BN = self.tokenizer.encode(real_BCHW).ids
         for name, given in zip(SCORES, (words, [None] * len(words)), strict=True):
@@ -141,10 +141,6 @@ class Generation(Job):
             self.look_at_train(part, stretch)
         measuring.keep_pictures(part, stretch, self.shown, wanted.lengths, made_LSBCHW)
         return part
-
-    def condition(self, words: Words) -> str | None:
-        """What the generator is told of an image; an empty label or caption is none."""
-        return self.generator.conditioner.wanted(words.label, words.caption) or None
 
     def sample(self, words: Sequence[str | None], streams: Sequence[int]) -> Tensor:
         """Ids (B, longest length)."""
@@ -220,6 +216,23 @@ class Generation(Job):
         if "codes" in self.tools.chosen.tokens:
             found.append(f"codes_used, perplexity and token_* are of the samples of seed {self.wanted.seeds[0]}")
         return (*found, *measuring.run_notes(self.wanted.batch, self.wanted.seeds, self.tokenizer.device))
+
+
+def condition(generator: Generator, words: Words) -> str | None:
+    """What the generator is told of an image; an empty label or caption is none."""
+    return generator.conditioner.wanted(words.label, words.caption) or None
+
+
+def words_of(generator: Generator, reference: Reference) -> list[str | None]:
+    """What the generator is told of each image of the reference; ValueError, before the work, for words it does not take."""
+    words = [condition(generator, reference.source.words(number)) for number in reference.indices]
+    for each in dict.fromkeys(words):
+        try:
+            generator.conditioner.prepare([each])
+        except ValueError as error:
+            name = reference.source.name(reference.indices[words.index(each)])
+            raise ValueError(f"{reference.spec}, {name}: {error}") from None
+    return words
 
 
 def digest_of(words: Sequence[str | None]) -> str:

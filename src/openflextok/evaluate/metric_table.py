@@ -154,6 +154,20 @@ SETS: dict[str, SetMetric] = {
 }
 
 TOKENS = ("codes", "bits")
+OTHER_NAMES = {
+    "fid": "frechet",
+    "rfid": "frechet",
+    "gfid": "frechet",
+    "lpips": "lpips-alex",
+    "precision": "neighbours",
+    "recall": "neighbours",
+    "density": "neighbours",
+    "coverage": "neighbours",
+    "is": "classes",
+    "perplexity": "codes",
+    "bpp": "bits",
+}
+"""What the field calls them, or a part of them."""
 
 
 @dataclass(frozen=True)
@@ -172,5 +186,8 @@ def choose(names: Sequence[str]) -> Chosen:
         raise ValueError(f"no metrics: give some of {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise ValueError(f"no metric {name!r}{nearest(name, known)}; the metrics are {', '.join(known)}")
+            other = OTHER_NAMES.get(name.lower())
+            raise ValueError(
+                f"no metric {name!r}" + (f"; it is in {other!r}" if other else nearest(name.lower(), known))
+            )
     return Chosen(*(tuple(name for name in table if name in names) for table in (PAIRS, SETS, TOKENS)))

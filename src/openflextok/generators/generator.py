@@ -29,7 +29,7 @@ from openflextok.generators.gpt import GPT
 from openflextok.generators.sampling import Filter, Scale, draw, scales
 from openflextok.generators.vocabulary import Vocabulary
 from openflextok.tokenizer import Tokenizer
-from openflextok.types import Draws, Losses, check_seeds, whole
+from openflextok.types import Draws, Losses, Tokens, check_seeds, whole
 
 CONDITIONERS: dict[type, type[Any]] = {
     LabelPrefixConfig: LabelPrefix,
@@ -99,9 +99,11 @@ class Generator(nn.Module):
 
     @torch.inference_mode()
     def score(
-        self, ids: Tensor, labels: Sequence[Any] | None = None, captions: Sequence[str | None] | None = None
+        self, ids: Tensor | Tokens, labels: Sequence[Any] | None = None, captions: Sequence[str | None] | None = None
     ) -> Tensor:
         """Log-probabilities (B, n) in nats of each id (B, n), 1 <= n <= N, given those before it and the condition.
+
+        Tokens may be given for their ids, where all images have as many.
 
         Over the whole vocabulary, as in training: the sum is minus the training loss of the ids.
         """
@@ -187,7 +189,13 @@ class Generator(nn.Module):
             raise ValueError(f"got {len(wanted)} {kind} for {count} images: give one or more, one for each")
         return self.conditioner.prepare(wanted).to(self.device)
 
-    def _check_ids(self, ids: Tensor) -> Tensor:
+    def _check_ids(self, ids: Tensor | Tokens) -> Tensor:
+        if isinstance(ids, Tokens):
+            if not bool(ids.keep_BN.all()):
+                raise ValueError(f"images have {ids.lengths.tolist()} tokens: truncate all to one length to score them")
+            ids = ids.ids
+        if not isinstance(ids, Tensor):
+            raise ValueError(f"ids are a {type(ids).__name__}: give tokens, or a tensor int64 (B, n)")
         if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool or not ids.numel():
             raise ValueError(f"ids are {ids.dtype} of shape {tuple(ids.shape)}: give int64 (B, n)")
         if ids.shape[1] > self.num_tokens:

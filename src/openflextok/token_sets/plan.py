@@ -94,7 +94,7 @@ def make_plan(
     *,
     crops: int = 1,
     crop_scale: tuple[float, float] | None = None,
-    flip: bool = True,
+    flip: bool | None = None,
     seed: int = 0,
     precision: str = "fp32",
     shard_size: int = 4096,
@@ -102,17 +102,19 @@ def make_plan(
 ) -> Plan:
     """The plan for a source (as its line says) and a tokenizer (as its name says).
 
-    crop_scale, flip: of random crops, hence only with crops >= 2; the scale is then 0.8..1 if none is given.
+    crop_scale, flip: of random crops, hence only with crops >= 2; then 0.8..1 and True if not given.
     Raises ValueError for impossible numbers, a precision that is neither fp32 nor bf16, or an empty source.
     """
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"unknown precision {precision!r}: choose fp32 or bf16")
     if crops == 1 and crop_scale is not None:
         raise ValueError(f"crop scale {crop_scale} needs random crops: give --crops 2 or more")
+    if crops == 1 and flip:
+        raise ValueError("flip is for random crops: give --crops 2 or more")
     return Plan(
         FORMAT, data, len(source), names_digest(source),
         name, tokenizer.fingerprint(), tokenizer.quantizer.codebook_size, tokenizer.num_tokens, tokenizer.image_size,
-        crops, (crop_scale or (0.8, 1.0)) if crops > 1 else None, flip and crops > 1, seed,
+        crops, (crop_scale or (0.8, 1.0)) if crops > 1 else None, crops > 1 and flip is not False, seed,
         precision, shard_size, batch_size,
     )  # fmt: skip
 

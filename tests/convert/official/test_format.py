@@ -435,15 +435,16 @@ def test_from_a_folder_to_one_file(folder, tmp_path):
 
 
 def test_nothing_of_the_user_is_replaced(folder, tmp_path):
-    with pytest.raises(ValueError, match="would replace what it is made from"):
-        convert(folder, folder, to="official")
-    convert(folder, tmp_path / "ours")
-    convert(folder, tmp_path / "ours")  # a checkpoint may be replaced by a checkpoint
-    (tmp_path / "ours" / "thesis.txt").write_text("precious")
-    with pytest.raises(CheckpointError, match="holds other files and would be replaced"):
-        convert(folder, tmp_path / "ours")
-    assert (tmp_path / "ours" / "thesis.txt").read_text() == "precious"
+    (tmp_path / "empty").mkdir()
+    convert(folder, tmp_path / "empty")
     convert(folder, tmp_path / "a.safetensors", to="official")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.txt").write_text("precious")
+    for taken in (folder, tmp_path / "empty", tmp_path / "a.safetensors", tmp_path / "thesis"):
+        before = {path: path.read_bytes() for path in [taken, *taken.glob("*")] if path.is_file()}
+        with pytest.raises(ValueError, match="is there already: give a new name, or remove it first"):
+            convert(folder, taken, to="official")
+        assert {path: path.read_bytes() for path in [taken, *taken.glob("*")] if path.is_file()} == before
     with pytest.raises(
         CheckpointError, match="vae_config.json describes another autoencoder: give b.safetensors a folder"
     ):

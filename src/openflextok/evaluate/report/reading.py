@@ -54,7 +54,7 @@ class Column:
 
 
 def read_measured(paths: Sequence[Path]) -> tuple[tuple[Measured, ...], tuple[str, ...]]:
-    """Results in the order of KINDS, and one line for each file that is none.
+    """Results in the order of KINDS, and one line for each file that is none; folders stand for their .json files.
 
     Raises ValueError for no files, and ResultError where none of them is a result.
     """
@@ -62,13 +62,17 @@ def read_measured(paths: Sequence[Path]) -> tuple[tuple[Measured, ...], tuple[st
         raise ValueError("no results given: name files that `openflextok evaluate` wrote")
     read: list[tuple[Path, Result]] = []
     refused: list[str] = []
-    for path in {path.resolve(): path for path in paths}.values():
+    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    for path in {file.resolve(): file for file in files}.values():
         try:
             read.append((path, read_result(path)))
         except ResultError as error:
             refused.append(str(error))
     if not read:
-        raise ResultError(f"none of {len(refused)} files is a result; the first: {refused[0]}")
+        found = (
+            f"none of {len(refused)} files is a result; the first: {refused[0]}" if refused else "no .json files there"
+        )
+        raise ResultError(f"{found}: name files that `openflextok evaluate` wrote, or their folder")
     order = list(KINDS)
     read.sort(key=lambda one: order.index(one[1].subject.kind))
     names = distinct_names(read)
