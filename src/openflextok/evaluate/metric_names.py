@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Group = Literal["pairs", "colour", "sets", "codes", "token", "needed", "cost", "setting", "details"]
+Group = Literal["pairs", "colour", "sets", "codes", "token", "needed", "cost", "setting", "details", "probe"]
 """Of images compared one by one, of their colours, of sets of images, of codes and bits, of single tokens, of tokens needed, of
-time, what a point of a curve was made with, and of words and faces."""
+time, what a point of a curve was made with, of words and faces, and of classes read off tokens."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ KNOWN = {
     "face_similarity": MetricName("Face similarity", "cosine", "higher", 3, "details"),
     "faces_recognised": MetricName("Faces recognised", "", "higher", 3, "details"),
     "other_faces": MetricName("Similarity of different faces", "cosine", "", 3, "details"),
+    "probe_accuracy": MetricName("Classes named right", "", "higher", 3, "probe"),
+    "probe_top5": MetricName("Classes among the first five", "", "higher", 3, "probe"),
+    "chance": MetricName("Chance", "", "", 3, "probe"),
+    "most_frequent": MetricName("Always the most frequent class", "", "", 3, "probe"),
 }
 ARMS = {
     "space": "latent space without tokens",

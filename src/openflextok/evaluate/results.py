@@ -37,13 +37,13 @@ class Network:
 class Protocol:
     """What figures were measured against, and how: all of it must be equal before two of them are compared."""
 
-    task: Literal["reconstruct", "generate"]
-    """Images rebuilt and compared with themselves, or new images compared with a reference set."""
+    task: Literal["reconstruct", "generate", "probe"]
+    """Images rebuilt and compared with themselves, new images compared with a reference set, or classes read off tokens."""
     reference: str
     """The images compared with, as their source is written."""
     split: str
     reference_sha256: str
-    """Over the 8-bit pixels of all their crops, in order."""
+    """Over the 8-bit pixels of all their crops, in order; of a probe, over the names and labels of both its sets."""
     reference_images: int
     images: int
     """Images measured."""

@@ -41,7 +41,8 @@ class TokenSet:
 
     def __init__(self, parts: Sequence[tuple[Path, Manifest]]) -> None:
         """parts: folders with their manifests, of one tokenizer."""
-        first = parts[0][1].plan
+        self.plans = tuple(manifest.plan for _, manifest in parts)
+        first = self.plans[0]
         self.tokenizer, self.fingerprint = first.tokenizer, first.fingerprint
         self.codebook_size, self.num_tokens = first.codebook_size, first.num_tokens
         self.classes: tuple[str, ...] = tuple(sorted({name for _, manifest in parts for name in manifest.classes}))

@@ -81,7 +81,7 @@ def against_token(measured: Sequence[Measured], column: Column, about: str) -> s
 
 Against = Callable[[Sequence[Measured], Column, str], str]
 QUALITY: tuple[Against, ...] = (against_bytes, against_length, against_seconds)
-MAIN: dict[Group, Sequence[Against]] = {"pairs": QUALITY, "sets": QUALITY}
+MAIN: dict[Group, Sequence[Against]] = {"pairs": QUALITY, "sets": QUALITY, "probe": (against_length,)}
 LESSER: dict[Group, Sequence[Against]] = {
     "colour": (against_length,),
     "codes": (against_length,),

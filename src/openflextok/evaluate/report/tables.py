@@ -15,12 +15,15 @@ BETTER = {"higher": " ↑", "lower": " ↓", "": ""}
 TASKS = {
     "reconstruct": "images rebuilt and compared with themselves",
     "generate": "new images compared with a reference set",
+    "probe": "classes read off the first tokens by a linear classifier",
 }
+HASHED = {"probe": "Names and labels"}
 SHORT_HASH = 12
 FAMILIES: dict[str, tuple[Group, ...]] = {
     "images compared one by one": ("pairs", "cost", "setting"),
     "colours": ("colour",),
     "words and faces": ("details",),
+    "classes": ("probe",),
     "sets of images": ("sets",),
     "codes and bits": ("codes",),
     "single tokens, by their number": ("token",),
@@ -47,7 +50,7 @@ def protocol_card(protocol: Protocol) -> str:
     rows = {
         "What": TASKS[protocol.task],
         "Reference": f"{protocol.reference}, split {protocol.split}, {protocol.reference_images} images",
-        "Its pixels": f"SHA-256 {protocol.reference_sha256}",
+        HASHED.get(protocol.task, "Its pixels"): f"SHA-256 {protocol.reference_sha256}",
         "Measured": f"{protocol.images} images",
         "Size": f"{height} × {width} px, height × width",
         "Crop": protocol.crop,
