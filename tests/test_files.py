@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from openflextok.files import atomic_file, atomic_folder, write_atomic
 
@@ -109,3 +110,22 @@ with atomic_{kind}(Path(sys.argv[1])) as temporary:
     with (atomic_file if kind == "file" else atomic_folder)(path) as temporary:
         (temporary if kind == "file" else temporary / "x").write_text("new")
     assert content.read_text() == "new"
+
+
+def test_a_link_stays_a_link_to_what_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with atomic_folder(tmp_path / "link") as temporary:
+        (temporary / "x").write_text("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk" / "x").read_text() == "new"
+    (tmp_path / "other").symlink_to(tmp_path / "disk" / "x")
+    write_atomic(tmp_path / "other", "newer")
+    assert (tmp_path / "other").is_symlink() and (tmp_path / "disk" / "x").read_text() == "newer"
+    assert names(tmp_path) == ["disk", "link", "other"]
+
+
+@pytest.mark.parametrize("atomic", [atomic_file, atomic_folder])
+def test_a_disk_that_safetensors_cannot_write_to_is_one_error_of_the_system(atomic, tmp_path):
+    with pytest.raises(OSError, match="out cannot be written: .*No space left"), atomic(tmp_path / "out"):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    assert names(tmp_path) == []

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -17,30 +22,36 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write to; it becomes `path` when the body ends well, and disappears otherwise."""
+    """Gives a temporary path to write to; it becomes `path` when the body ends well, and disappears otherwise.
+
+    A link stays one: what it points to is replaced. Errors: OSError, of safetensors too.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}{path.suffix}")
+    temporary = _temporary(path)
     try:
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder to fill; it takes the place of `path` when the body ends well.
+    """Gives a temporary folder to fill; it takes the place of `path`, or of what `path` links to, when the body ends well.
 
-    Errors: FileExistsError where `path` is a file.
+    Errors: FileExistsError where `path` is a file; OSError, of safetensors too.
     """
+    path = path.resolve()
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} is a file: give a folder, or a name that is free")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    retired = path.with_name(f".{path.name}.old-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _temporary(path)
+    retired = temporary.with_name(temporary.name.replace(".tmp-", ".old-"))
     temporary.mkdir()
     try:
         yield temporary
@@ -55,9 +66,37 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 os.replace(retired, path)
             raise
         _sync(path.parent)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files in a folder whose writers are known to be gone: processes of this machine that run no more."""
+    found = []
+    for path in folder.glob(".*.tmp-*"):
+        writer = re.search(r"\.tmp-(.+)-(\d+)-[0-9a-f]{8}", path.name)
+        if writer and writer[1] == socket.gethostname() and not _runs(int(writer[2])):
+            found.append(path)
+    return found
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that nobody else takes, and that says who took it."""
+    writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.tmp-{writer}{path.suffix}")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

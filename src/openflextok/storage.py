@@ -66,6 +66,15 @@ class WeightsFile(Weights):
         return joined.flatten(0, 1) if len(names) > 1 else joined[0]
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a safetensors file is there, and not cut off."""
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
 def pickle_hint(folder: Path) -> str:
     """' (pickles such as X are never read...)' where a folder holds some."""
     pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)

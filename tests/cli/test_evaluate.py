@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_it_writes_a_result_with_pictures_and_goes_on(command, tmp_path, capsys)
     out, err = capsys.readouterr()
     result = read_result(tmp_path / "reconstruct-tiny-pictures.json")
     assert result.protocol.reference == "pictures" and result.protocol.images == 9
-    assert {s.name: s.value for s in result.subject.settings}["guidance"] == "the decoder's own"
+    assert {s.name: s.value for s in result.subject.settings}["guidance"].startswith("the decoder's own: ")
     assert [figure.length for figure in result.of("psnr")] == [1, 8]
     assert (tmp_path / result.pictures).stat().st_size > 0
     assert "frechet (quarters)" in out and "skipped:" in err and "4.png" in err
@@ -59,3 +60,16 @@ def test_mistakes_are_named():
         with pytest.raises(ValueError, match="give whole numbers"):
             numbers(text, "lengths")
     assert short_name("some/where/data#held out") == "data-held-out"
+    assert short_name("runs/one/model") == "one" and short_name("runs/two/model/") == "two"
+    assert short_name("photos/#train") == "photos-train" and short_name("Fotos von Äpfeln") == "Fotos-von-Äpfeln"
+    assert short_name("/") == "unnamed"
+
+
+def test_a_result_of_another_measurement_is_not_replaced(command, tmp_path, capsys):
+    command("--lengths", "1", "--limit", "3", "--out", "r.json")
+    before = (tmp_path / "r.json").read_bytes()
+    shutil.rmtree(tmp_path / "r.parts")
+    with pytest.raises(ValueError, match="r.json is the result of another measurement, different in .*decode seeds"):
+        command("--lengths", "1", "--limit", "3", "--seeds", "1", "--out", "r.json")
+    assert (tmp_path / "r.json").read_bytes() == before
+    command("--lengths", "1", "--limit", "3", "--out", "r.json")  # the same, once more

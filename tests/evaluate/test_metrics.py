@@ -22,16 +22,19 @@ def test_psnr_of_a_constant_error():
 
 
 def test_ssim_of_constant_images():
+    """Of levels 1.5 and 0.75 of 2, counted from black (Z. Wang et al., 2004): mid-grey is no zero."""
     a, b = torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), -0.25)
-    assert ssim(a, b).item() == pytest.approx((2 * 0.5 * -0.25 + SSIM_C1) / (0.5**2 + 0.25**2 + SSIM_C1), rel=1e-5)
+    assert ssim(a, b).item() == pytest.approx((2 * 1.5 * 0.75 + SSIM_C1) / (1.5**2 + 0.75**2 + SSIM_C1), rel=1e-5)
+    grey = torch.zeros(1, 3, 16, 16)
+    assert ssim(grey, grey + 4 / 127.5).item() > 0.999
     assert ssim(*(pair()[0],) * 2).tolist() == pytest.approx([1.0] * 3)
 
 
 def test_ssim_and_psnr_equal_torchmetrics():
     functional = pytest.importorskip("torchmetrics.functional.image")
     a, b = pair()
-    options = {"data_range": 2.0, "reduction": "none", "return_full_image": True}
-    _, full = functional.structural_similarity_index_measure(a, b, **options)
+    options = {"data_range": 1.0, "reduction": "none", "return_full_image": True}
+    _, full = functional.structural_similarity_index_measure((a + 1) / 2, (b + 1) / 2, **options)
     theirs = full[..., 5:-5, 5:-5].mean((1, 2, 3))  # torchmetrics counts the mirrored borders too; Wang et al. do not
     torch.testing.assert_close(ssim(a, b), theirs, rtol=1e-4, atol=1e-5)
     theirs = functional.peak_signal_noise_ratio(a, b, data_range=2.0, reduction="none", dim=(1, 2, 3))

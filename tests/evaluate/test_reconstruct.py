@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from openflextok.config import ContinuousConfig, PixelDecoderConfig
+from openflextok.config import ContinuousConfig, GeneratorConfig, GPTConfig, LabelPrefixConfig, PixelDecoderConfig
 from openflextok.evaluate.frechet import frechet_distance
 from openflextok.evaluate.job import run
 from openflextok.evaluate.metric_table import choose
@@ -16,6 +16,7 @@ from openflextok.evaluate.metrics import psnr
 from openflextok.evaluate.reconstruct import Reconstruction, Wanted
 from openflextok.evaluate.reference import Reference
 from openflextok.evaluate.results import Result, read_result
+from openflextok.generators.generator import Generator
 from openflextok.pixels import to_float, to_uint8
 from openflextok.tokenizer import Tokenizer
 
@@ -86,6 +87,15 @@ def test_a_killed_run_goes_on_and_gives_the_same(make_job, tmp_path):
     assert (tmp_path / "same.webp").is_file() and again is not None and again.pictures == "same.webp"
 
 
+def test_a_part_that_was_cut_off_is_made_again(make_job, tmp_path):
+    whole = run(make_job(), tmp_path / "parts", tmp_path / "r.json")
+    part = tmp_path / "parts/part-00001.safetensors"
+    part.write_bytes(part.read_bytes()[:200])
+    ticks: list[int] = []
+    assert timeless(run(make_job(), tmp_path / "parts", tmp_path / "r.json", ticks.append)) == timeless(whole)
+    assert sum(ticks) == 4
+
+
 def test_two_processes_share_the_work(make_job, tmp_path):
     whole = run(make_job(), tmp_path / "a.parts", tmp_path / "same.json")
     assert run(make_job(), tmp_path / "b.parts", tmp_path / "same.json", rank=1, world=2) is None
@@ -115,6 +125,10 @@ def test_another_measurement_is_refused_and_told_apart(make_job, make_tokenizer,
     other = make_tokenizer()
     next(other.decoder.parameters()).data.add_(1e-3)  # ids are the same, images are not
     with pytest.raises(ValueError, match="different in subject.settings: weights"):
+        run(make_job(tokenizer=other), tmp_path / "parts", tmp_path / "r.json")
+    other = make_tokenizer()  # equal weights that are asked otherwise
+    other.config = replace(other.config, decoder=replace(other.config.decoder, guidance="cfg:6"))
+    with pytest.raises(ValueError, match="subject.settings: guidance .*, decoder .* against guidance .*cfg:6, decoder"):
         run(make_job(tokenizer=other), tmp_path / "parts", tmp_path / "r.json")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("keep me")
@@ -146,7 +160,21 @@ def test_continuous_tokens_of_a_pixel_decoder_have_neither_bits_nor_steps(make_j
     assert result.of("psnr")[0].bytes is None
     assert result.of("psnr")[0].spread == 0  # no noise
     assert any("continuous" in note for note in result.notes)
-    assert [setting.name for setting in result.subject.settings] == ["decode seeds", "weights"]
+    assert [setting.name for setting in result.subject.settings] == ["decode seeds", "decoder", "weights"]
+
+
+def test_bits_under_another_generator_are_another_metric(make_job, randomise):
+    job, networks = make_job(), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        gpt = GPTConfig(32, 1, 64_000, 8, (8, 8, 8, 5, 5, 5), head_dim=16)
+        config = GeneratorConfig(gpt, LabelPrefixConfig(("a", "b")), "t", job.tokenizer.fingerprint())
+        made = Reconstruction(
+            "tiny", job.tokenizer, job.reference, job.survey, WANTED, choose(["bits"]), (), Generator(config)
+        )
+        networks.append(made.scorer)
+        assert made.scorer in made.plan.networks
+    assert networks[0] != networks[1] and networks[0].name == networks[1].name == "generator"
 
 
 def test_notes_say_what_is_left_out_and_biased(make_job):

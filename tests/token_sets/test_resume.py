@@ -1,8 +1,10 @@
 """A job killed at any moment and started again ends with the bytes of an unbroken one: every picture exactly once."""
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -125,10 +127,14 @@ def test_the_killed_command_goes_on(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "manifest.json").exists()
-    (out / f".shard-000010.safetensors.tmp-{process.pid}.safetensors").write_bytes(b"half")
+    half = ".shard-000010.safetensors.tmp-{}-{}-01234567.safetensors"
+    (out / half.format(socket.gethostname(), process.pid)).write_bytes(b"half")
+    living = [out / half.format(socket.gethostname(), os.getpid()), out / half.format("another-machine", process.pid)]
+    for path in living:
+        path.write_bytes(b"half")
     assert "of 11 shards are there already" in run(*arguments)
     shutil.copytree(out, tmp_path / "copy")
-    assert not [path.name for path in out.glob(".*") if path.name != ".lock"]
+    assert {path for path in out.glob(".*") if path.name != ".lock"} == set(living)
     once_each(tmp_path / "copy")
 
 

@@ -38,7 +38,7 @@ def check(
     limit
         Look at so many pictures only, evenly spread; 0 means all.
     strict
-        Exit with code 1 when a picture cannot be read.
+        Exit with code 1 when a picture cannot be read, or pictures of a shard are missing.
     """
     from openflextok.data.check import check as look
     from openflextok.token_sets.reader import is_token_set
@@ -49,7 +49,7 @@ def check(
     sizes = (image_size, image_size)
     report = look(source, image_size=sizes, batch_size=batch_size, workers=workers, world=world, limit=limit)
     print(report)
-    if strict and report.corrupt:
+    if strict and (report.corrupt or report.damage):
         raise SystemExit(1)
 
 

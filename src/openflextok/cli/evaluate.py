@@ -192,7 +192,7 @@ def generate(
     job = Generation(
         subject, model, decoder, reference, survey(reference), wanted, chosen, sampling, names(networks), learned
     )
-    measure(job, out or Path(f"generate-{subject}.json"))
+    measure(job, out or Path(f"generate-{subject}-{short_name(images)}.json"))
 
 
 def wanted_of(
@@ -223,8 +223,9 @@ def numbers(text: str, what: str) -> tuple[int, ...]:
 
 
 def short_name(text: str) -> str:
-    """A name fit for files: the end of a path, and letters, digits, dots and dashes."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text.rstrip("/").rpartition("/")[2]).strip("-")
+    """A name fit for files: the end of a path (of a training's model: of the training), letters, digits, dots and dashes."""
+    path = text.replace("/#", "#").rstrip("/").removesuffix("/model")
+    return re.sub(r"[^\w.]+", "-", path.rpartition("/")[2]).strip("-") or "unnamed"
 
 
 def survey(reference: Reference) -> Survey:
@@ -259,10 +260,11 @@ def carry_out(job: Job, out: Path) -> Result | None:
 
     from openflextok.cli.outputs import check_file
     from openflextok.cli.progress import ImagesBar
-    from openflextok.evaluate.job import missing, run, start
+    from openflextok.evaluate.job import check_result, missing, run, start
 
     check_file(out, ".json")
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    check_result(out, job.plan)
     folder = out.with_suffix(".parts")
     start(folder, job.plan)
     absent = missing(folder, job)

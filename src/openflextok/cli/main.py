@@ -29,6 +29,12 @@ app.command("openflextok.cli.report:report", name="report", help="Results as one
 app.command("openflextok.cli.data:app", name="data", help="Check and fetch training images.")
 
 
+def _expected() -> tuple[type[Exception], ...]:
+    from safetensors import SafetensorError
+
+    return ValueError, OSError, ImportError, RuntimeError, SafetensorError
+
+
 def main() -> None:
     """Run the command; expected errors become one line on stderr and exit code 2."""
     from openflextok.memory import keep_freed_memory
@@ -36,7 +42,7 @@ def main() -> None:
     keep_freed_memory()
     try:
         app(sys.argv[1:])
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    except _expected() as error:
         import os
 
         if os.environ.get("OFT_DEBUG"):

@@ -18,7 +18,15 @@ from openflextok.config.quantizers import (
     QuantizerConfig,
     VQConfig,
 )
-from openflextok.config.reading import ConfigError, changed_entries, from_dict, nearest, to_dict, type_name
+from openflextok.config.reading import (
+    ConfigError,
+    changed_entries,
+    config_digest,
+    from_dict,
+    nearest,
+    to_dict,
+    type_name,
+)
 from openflextok.config.tokenizer import (
     AutoencoderKLConfig,
     FlowDecoderConfig,
@@ -63,6 +71,8 @@ __all__ = [
     "UniformConfig",
     "VQConfig",
     "changed_entries",
+    "config_digest",
+    "config_digest",
     "from_dict",
     "nearest",
     "to_dict",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -62,6 +64,11 @@ def changed_entries(config: Any) -> dict[str, Any]:
     data = to_dict(config)
     defaults = {f.name: f.default for f in fields(config) if f.default is not dataclasses.MISSING}
     return {n: v for n, v in data.items() if n == "type" or n not in defaults or getattr(config, n) != defaults[n]}
+
+
+def config_digest(config: Any) -> str:
+    """SHA-256 over `changed_entries`."""
+    return hashlib.sha256(json.dumps(changed_entries(config), sort_keys=True).encode()).hexdigest()
 
 
 def from_dict(cls: type[T], data: Any, where: str = "config") -> T:

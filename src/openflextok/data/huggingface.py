@@ -82,6 +82,9 @@ def _load(library: Any, name: str, split: str | None) -> Any:
 
 def _one_split(found: Any, name: str, split: str | None) -> Any:
     if not isinstance(found, dict):
+        own = str(found.split) if on_disk(Path(name)) else split  # the Hub gives the split that it is asked for
+        if split not in (None, own):
+            raise ValueError(f"hf:{name}: the saved dataset is one split, {own!r}, not {split!r}: leave the split out")
         return found
     chosen = split or (next(iter(found)) if len(found) == 1 else None)
     if chosen not in found:

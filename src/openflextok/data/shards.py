@@ -36,10 +36,14 @@ class ShardSource(ImageSource):
 
     def __init__(self, paths: Sequence[Path | str]) -> None:
         """paths: plain .tar files. Raises ValueError when one is missing or compressed, or none holds a picture."""
-        self.paths = tuple(Path(path) for path in paths)
+        self.paths = tuple(Path(path).expanduser() for path in paths)
+        self.damage: list[str] = []
+        """One line for each shard of which pictures may be missing."""
         index = _Index()
         for number, path in enumerate(self.paths):
-            _scan(path, number, index)
+            self.damage += _scan(path, number, index)
+        for line in self.damage:
+            logger.warning(line)
         if not index.keys:
             names = ", ".join(path.name for path in self.paths[:3])
             raise ValueError(f"no pictures in {len(self.paths)} shards ({names}); expected members such as 000001.jpg")
@@ -91,20 +95,30 @@ def _first(values: dict, names: Sequence[str]) -> str | None:
     return next((str(values[name]) for name in names if values.get(name) is not None), None)
 
 
-def _scan(path: Path, number: int, index: _Index) -> None:
-    for key, members in groupby(_members(path), key=lambda member: member[0]):
+def _scan(path: Path, number: int, index: _Index) -> list[str]:
+    """Add the pictures of a shard to the index -> what may be missing, in words."""
+    damage: list[str] = []
+    more: list[str] = []
+    for key, members in groupby(_members(path, damage), key=lambda member: member[0]):
         found: dict[str, tuple[int, int]] = {}
         for _, extension, offset, size in members:
             kind = "image" if f".{extension.rsplit('.')[-1]}" in IMAGE_SUFFIXES else extension
+            more += [f"{key}.{extension}"] if kind == "image" and "image" in found else []
             found.setdefault(kind, (offset, size))
         if "image" in found:
             index.keys.append(key)
             index.shards.append(number)
             index.places.append([found.get(kind, (0, 0)) for kind in FIELDS])
+    if more:
+        damage.append(
+            f"{path}: {len(more)} pictures are left out, such as {more[0]}: up to its first dot its name is that of "
+            "another, and WebDataset takes both for one sample; rename them"
+        )
+    return damage
 
 
-def _members(path: Path) -> Iterator[tuple[str, str, int, int]]:
-    """(key, extension, offset, size) of each file; a shard that ends too early gives what it holds, and a warning."""
+def _members(path: Path, damage: list[str]) -> Iterator[tuple[str, str, int, int]]:
+    """(key, extension, offset, size) of each file; a shard that ends too early gives what it holds, and adds to `damage`."""
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
@@ -112,12 +126,22 @@ def _members(path: Path) -> Iterator[tuple[str, str, int, int]]:
                     folder, _, base = info.name.rpartition("/")
                     stem, _, extension = base.partition(".")
                     yield f"{folder}/{stem}".lstrip("/"), extension.lower(), info.offset_data, info.size
+            if not _ends(path, archive.offset):
+                damage.append(f"{path}: damaged or cut off; only the pictures before the damage are used")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such shard; check the path and the numbers in the braces") from None
     except tarfile.ReadError as error:
         if path.stat().st_size and not _is_tar(path):
             raise ValueError(f"{path}: not a plain .tar file; unpack compressed ones (gunzip) first") from None
-        logger.warning("%s: damaged (%s); only the pictures before the damage are used", path, error)
+        damage.append(f"{path}: damaged ({error}); only the pictures before the damage are used")
+
+
+def _ends(path: Path, offset: int) -> bool:
+    """Whether the mark of its end, blocks of zeros, and nothing else follows where tarfile stopped reading."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        mark = file.read(tarfile.BLOCKSIZE)
+        return len(mark) == tarfile.BLOCKSIZE and not any(map(any, (mark, *iter(lambda: file.read(1 << 16), b""))))
 
 
 def _is_tar(path: Path) -> bool:

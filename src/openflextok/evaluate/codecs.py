@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -33,6 +33,8 @@ class Codec:
     """Of every file; the quality comes with each."""
     version: Callable[[], str]
     """Of the library that codes; ImportError with the remedy where there is none."""
+    best: Mapping[str, Any] = field(default_factory=dict)
+    """More options at quality 100, where the format has no lossy one."""
 
 
 def _pillow(module: str) -> Callable[[], str]:
@@ -57,7 +59,7 @@ CODECS = {
     "jpeg": Codec("JPEG", "JPEG", {"optimize": True, "subsampling": "4:2:0"}, _pillow("libjpeg_turbo")),
     "webp": Codec("WebP", "WEBP", {"method": 6}, _pillow("webp")),
     "avif": Codec("AVIF", "AVIF", {"speed": 6, "max_threads": 1}, _pillow("avif")),
-    "jxl": Codec("JPEG XL", "JXL", {"effort": 9, "num_threads": 1}, _jpeg_xl),
+    "jxl": Codec("JPEG XL", "JXL", {"effort": 9, "num_threads": 1}, _jpeg_xl, {"lossless": True}),
 }
 
 
@@ -81,7 +83,8 @@ def encode(codec: Codec, picture: Image.Image, quality: int, shrink: int = 1) ->
     size = shrunk(picture.size, shrink)
     small = picture if size == picture.size else picture.resize(size, RESIZE)
     file = io.BytesIO()
-    small.save(file, codec.format, quality=quality, **codec.options)
+    best = codec.best if quality == 100 else {}
+    small.save(file, codec.format, quality=quality, **codec.options, **best)
     return file.getvalue()
 
 

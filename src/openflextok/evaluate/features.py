@@ -9,6 +9,7 @@ Shapes: B batch, C channels, H height, W width, D features.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,9 +99,11 @@ def from_folder(folder: Path, device: torch.device | str = "cpu") -> Extractor:
     module = getattr(transformers, family.cls).from_pretrained(folder, local_files_only=True, use_safetensors=True)
     module = module.to(device).eval().requires_grad_(False)
     look = Preprocessing.of(_read(folder / "preprocessor_config.json"))
+    settings = json.dumps([config, dataclasses.asdict(look)], sort_keys=True)
     name = f"{kind}:{folder.resolve().name}"
     width = family.features(module, look(torch.zeros(1, 3, 32, 32, device=device))).shape[1]
-    return Extractor(Network(name, weights_digest(module)), width, 1, lambda x: family.features(module, look(x)))
+    network = Network.of(name, weights_digest(module), settings)
+    return Extractor(network, width, 1, lambda x: family.features(module, look(x)))
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def code_figures(ids_RN: Tensor, codebook_size: int, lengths: Sequence[int]) -> 
 
 
 def bits_figures(
-    ids_RN: Tensor, codebook_size: int, lengths: Sequence[int], scores: Mapping[str, Tensor]
+    ids_RN: Tensor, codebook_size: int, lengths: Sequence[int], scores: Mapping[str, Tensor], scorer: Network | None
 ) -> list[Figure]:
-    """Bits of an image at each length: raw, order 0, and under each model of `scores` (name -> bits (R,N))."""
+    """Bits of an image at each length: raw, order 0, and under each model of `scores` (name -> bits (R,N)), of `scorer`."""
     order0_N, count, found = order0_bits(ids_RN, codebook_size), len(ids_RN), []
     for length in lengths:
         found.append(Figure("bits_raw", length * math.log2(codebook_size), count, length=length))
@@ -102,5 +102,5 @@ def bits_figures(
         for name, bits_RN in scores.items():
             bits_R = bits_RN[:, :length].double().sum(1)
             low, high = mean_interval(bits_R)
-            found.append(Figure(name, bits_R.mean().item(), count, low, high, length=length))
+            found.append(Figure(name, bits_R.mean().item(), count, low, high, length=length, network=scorer))
     return found

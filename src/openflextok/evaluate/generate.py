@@ -30,7 +30,7 @@ from openflextok.evaluate.job import Job, Plan
 from openflextok.evaluate.measuring import STREAMS, Instruments, decode_all
 from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
-from openflextok.evaluate.reconstruct import LN2, NO_INTERVAL, Wanted
+from openflextok.evaluate.reconstruct import LN2, NO_INTERVAL, Wanted, generator_digest
 from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
 from openflextok.evaluate.results import Figure, Result, Setting, Subject
 from openflextok.generators.generator import Generator
@@ -46,11 +46,12 @@ class Sampling:
 
     options: tuple[tuple[str, Any], ...] = field(default=())
 
-    def settings(self) -> tuple[Setting, ...]:
+    def settings(self, generator: Generator) -> tuple[Setting, ...]:
         """As the card names them."""
         given = dict(self.options)
         others = [Setting(f"sampling {name}", str(value)) for name, value in given.items() if name != "guidance"]
-        return Setting("sampling guidance", str(given.get("guidance", "the generator's own"))), *others
+        own = f"the generator's own: {generator.config.guidance}"
+        return Setting("sampling guidance", str(given.get("guidance", own))), *others
 
 
 class Generation(Job):
@@ -83,10 +84,13 @@ class Generation(Job):
         self.wanted, self.sampling, self.survey = wanted, sampling, survey
         words = words_of(generator, reference)
         self.bare = words.count(None)
-        fewest = min(survey.images, survey.images if train is None else len(train))
+        learned = None if train is None else train.survey()
+        fewest = min(survey.images, survey.images if learned is None else learned.images)
         self.tools = Instruments.load(chosen, networks, reference.image_size, fewest, tokenizer.device)
         self.shown = measuring.shown_places(len(reference))
-        against = [] if train is None else [Setting("train", f"{train.spec}, {train.split}")]
+        against = []
+        if train is not None and learned is not None:
+            against = [Setting("train", f"{train.spec}, {train.split}, pixels {learned.sha256[:16]}")]
         weights = weights_digest(generator), weights_digest(tokenizer)
         self.plan = Plan(
             reference.protocol("generate", survey),
@@ -95,7 +99,8 @@ class Generation(Job):
                 "generator",
                 tokenizer.fingerprint(),
                 (
-                    *sampling.settings(),
+                    *sampling.settings(generator),
+                    Setting("generator", generator_digest(generator)[:16]),
                     *wanted.settings(tokenizer, weights[1]),
                     Setting("generator weights", weights[0][:16]),
                     *against,

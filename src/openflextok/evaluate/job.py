@@ -22,8 +22,9 @@ from openflextok.config import from_dict, to_dict
 from openflextok.evaluate.measuring import Instruments
 from openflextok.evaluate.parts import Part, Parts, part_path, write_part
 from openflextok.evaluate.reference import Reference, ReferenceBatch
-from openflextok.evaluate.results import Network, Protocol, Result, Subject, write_result
+from openflextok.evaluate.results import Network, Protocol, Result, Subject, read_result, write_result
 from openflextok.files import atomic_file, write_atomic
+from openflextok.storage import is_whole
 
 PLAN, LOCK = "plan.json", "lock"
 
@@ -120,9 +121,21 @@ def check_out(out: Path) -> None:
         raise ValueError(f"{out} cannot be written: {above} is a file, not a folder")
 
 
+def check_result(out: Path, plan: Plan) -> None:
+    """Raise ValueError where `out` is there and no result of this plan."""
+    if not out.exists():
+        return
+    old = read_result(out)
+    changed = differing(old.protocol, plan.protocol) + differing(old.subject, plan.subject)
+    if changed:
+        raise ValueError(
+            f"{out} is the result of another measurement, different in {'; '.join(changed)}: give another --out, or remove it"
+        )
+
+
 def missing(folder: Path, job: Job) -> list[int]:
-    """Numbers of the parts that are not there yet."""
-    return [number for number in range(job.parts) if not part_path(folder, number).is_file()]
+    """Numbers of the parts that are not there yet, or damaged."""
+    return [number for number in range(job.parts) if not is_whole(part_path(folder, number))]
 
 
 def run(

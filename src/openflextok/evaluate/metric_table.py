@@ -72,7 +72,7 @@ def _ms_ssim(device: torch.device) -> PairMeasure:
         raise ImportError("torchmetrics is not installed: pip install 'openflextok[eval]' for ms-ssim") from None
 
     def compute(original_BCHW: Tensor, rebuilt_BCHW: Tensor) -> Tensor:
-        found = measure(rebuilt_BCHW, original_BCHW, data_range=2.0, reduction="none")
+        found = measure(rebuilt_BCHW + 1, original_BCHW + 1, data_range=2.0, reduction="none")  # black is 0
         assert isinstance(found, Tensor)
         return found.reshape(-1)
 

@@ -32,8 +32,8 @@ def psnr(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
 def ssim(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
     """Structural similarity of images in [-1,1]: (B,C,H,W), twice -> (B,) <= 1; H and W >= 11.
 
-    Gaussian window of 11 pixels, sigma 1.5, whole windows only (Z. Wang et al., 2004), mean over channels. torchmetrics
-    also counts windows over mirrored borders: its figures for small images differ.
+    Gaussian window of 11 pixels, sigma 1.5, whole windows only (Z. Wang et al., 2004), mean over channels; of levels that
+    begin at black, as its luminance asks. torchmetrics also counts windows over mirrored borders: its figures for small images differ.
     """
     check_pair(a_BCHW, b_BCHW)
     batch, _, height, width = a_BCHW.shape
@@ -46,7 +46,7 @@ def ssim(a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
         x_BCHW = x_BCHW.reshape(-1, 1, *x_BCHW.shape[2:])
         return F.conv2d(F.conv2d(x_BCHW, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
 
-    a, b = a_BCHW.double(), b_BCHW.double()
+    a, b = a_BCHW.double() + 1, b_BCHW.double() + 1
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b, cov = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
     luminance = (2 * mean_a * mean_b + SSIM_C1) / (mean_a**2 + mean_b**2 + SSIM_C1)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image
 
+from openflextok.config import config_digest
 from openflextok.evaluate import measuring
 from openflextok.evaluate.figures import Arm, bits_figures, code_figures, pair_figures, seconds_figures, set_figures
 from openflextok.evaluate.job import Job, Plan
@@ -24,7 +25,7 @@ from openflextok.evaluate.measuring import Instruments, decode_all, through_spac
 from openflextok.evaluate.metric_table import Chosen
 from openflextok.evaluate.parts import Part, Parts
 from openflextok.evaluate.reference import Reference, ReferenceBatch, Survey
-from openflextok.evaluate.results import Figure, Result, Setting, Subject
+from openflextok.evaluate.results import Figure, Network, Result, Setting, Subject
 from openflextok.generators.generator import Generator
 from openflextok.pixels import to_float
 from openflextok.tokenizer import Tokenizer, weights_digest
@@ -58,14 +59,20 @@ class Wanted:
     def settings(self, tokenizer: Tokenizer, weights: str) -> tuple[Setting, ...]:
         """As the card names them: what is known of the tokenizer's decoder, what was given, and its `weights_digest`.
 
-        The fingerprint is of what ids depend on: decoders may differ under it.
+        The fingerprint is of what ids depend on: decoders may differ under it, and under equal weights too.
         """
-        given = dict(self.options)
+        given, config = dict(self.options), tokenizer.config.decoder
         named = [name for name in NAMED if name in tokenizer.decoder.options]
-        found = [Setting(name, str(given.get(name, "the decoder's own"))) for name in named]
+        own = {name: f"the decoder's own: {getattr(config, name)}" for name in named if hasattr(config, name)}
+        found = [Setting(name, str(given.get(name, own.get(name, "the decoder's own")))) for name in named]
         found += [Setting(name, str(value)) for name, value in given.items() if name not in named]
         found += [Setting("decode seeds", ",".join(map(str, self.seeds)))]
-        return (*found, Setting("weights", weights[:16]))
+        return (*found, Setting("decoder", config_digest(config)[:16]), Setting("weights", weights[:16]))
+
+
+def generator_digest(generator: Generator) -> str:
+    """Over all settings of a generator; where its tokenizer lies is none."""
+    return config_digest(replace(generator.config, tokenizer=""))
 
 
 class Reconstruction(Job):
@@ -95,6 +102,7 @@ class Reconstruction(Job):
         self.shown = measuring.shown_places(len(reference))
         self.survey = survey
         weights = [weights_digest(module) for module in (tokenizer, generator) if module is not None]
+        self.scorer = None if generator is None else Network.of("generator", weights[1], generator_digest(generator))
         self.plan = Plan(
             reference.protocol("reconstruct", survey),
             Subject(name, "tokenizer", tokenizer.fingerprint(), wanted.settings(tokenizer, weights[0])),
@@ -102,7 +110,7 @@ class Reconstruction(Job):
             wanted.lengths,
             wanted.seeds,
             (*chosen.pairs, *chosen.sets, *chosen.tokens),
-            self.tools.networks,
+            (*self.tools.networks, *([self.scorer] if self.scorer else [])),
             wanted.batch,
         )
 
@@ -160,7 +168,7 @@ class Reconstruction(Job):
         scores = {"bits_generator": parts.tokens("bits_generator")} if self.generator is not None else {}
         made = {
             "codes": lambda: code_figures(ids_RN, size, lengths),
-            "bits": lambda: bits_figures(ids_RN, size, lengths, scores),
+            "bits": lambda: bits_figures(ids_RN, size, lengths, scores, self.scorer),
         }
         return [figure for name in self.tools.chosen.tokens for figure in made[name]()]
 

@@ -8,6 +8,7 @@ Figures of two results stand in one column of a table only where their protocols
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, fields
@@ -30,7 +31,12 @@ class Network:
 
     name: str
     sha256: str
-    """Over the names and values of its weights, or of the ONNX file that holds it."""
+    """Over the names and values of its weights, or of the ONNX file that holds it; and over its settings where it has some."""
+
+    @classmethod
+    def of(cls, name: str, *digests: str) -> Network:
+        """A network whose numbers depend on several things: its weights, its settings, what it is given."""
+        return cls(name, hashlib.sha256(" ".join(digests).encode()).hexdigest())
 
 
 @dataclass(frozen=True)

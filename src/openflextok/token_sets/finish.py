@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from filelock import FileLock
 
-from openflextok.files import write_atomic
+from openflextok.files import leftovers, write_atomic
 from openflextok.token_sets.format import LOCK, MANIFEST, Manifest, summarise
 from openflextok.token_sets.job import Job, missing
 from openflextok.token_sets.plan import from_json, to_json
@@ -24,7 +24,7 @@ def finish(job: Job) -> Manifest | None:
     with FileLock(folder / LOCK):
         if (folder / MANIFEST).is_file():
             return from_json(Manifest, folder / MANIFEST)
-        for leftover in folder.glob(".*.tmp-*"):  # of processes that were killed: no one writes any more
+        for leftover in leftovers(folder):
             leftover.unlink(missing_ok=True)
         with ThreadPoolExecutor(job.threads) as pool:
             summaries = list(pool.map(lambda number: summarise(folder, plan, number), range(plan.shards)))

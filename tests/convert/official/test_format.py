@@ -344,6 +344,41 @@ def test_headers_in_yaml(sort_keys, tmp_path):
     assert oft.load(tmp_path / "y.safetensors").fingerprint() == oft.load(PARITY / "case1").fingerprint()
 
 
+def test_headers_as_other_tools_write_them(tmp_path):
+    """Tuples for lists, and the "format" that tools add when they save a file again."""
+    source = PARITY / "case1" / "model.safetensors"
+    with safe_open(source, "pt") as file:
+        metadata = dict(file.metadata())
+
+    def tuples(value):
+        if isinstance(value, dict):
+            return {name: tuples(item) for name, item in value.items()}
+        return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
+
+    entries = official_flextok.parse_header(metadata, source)
+    header = {name: str(tuples(value)) for name, value in entries.items()} | {"format": "pt"}
+    assert "(" in header["decoder"]
+    save_file(load_file(source), tmp_path / "y.safetensors", metadata=header)
+    (tmp_path / "vae_config.json").write_bytes((PARITY / "case1" / "vae_config.json").read_bytes())
+    assert oft.load(tmp_path / "y.safetensors").fingerprint() == oft.load(PARITY / "case1").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("part", "module", "entry", "value"),
+    [
+        ("decoder", "dec_transformer", "intermediate_layers", "x"),
+        ("decoder", "dec_seq_packer", "per_sample_op", 3),
+        ("encoder", "enc_posemb_module", "max_sizes", 8),
+        ("encoder", "enc_transformer", "depth", "deep"),
+    ],
+)
+def test_entries_of_another_type(part, module, entry, value, folder):
+    config = json.loads((folder / "config.json").read_text())
+    config[part]["module_dict"][module][entry] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder, r"config|entry|expected|is ")
+
+
 def test_header_texts_are_never_run(tmp_path):
     flag = tmp_path / "ran"
     texts = {

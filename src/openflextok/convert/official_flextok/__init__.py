@@ -57,20 +57,28 @@ def weights_file(path: Path) -> Path:
 
 def parse_header(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
     """Each entry of a safetensors header is the text of a Python value or of YAML; neither is ever run."""
-    return {name: _literal(text, f"{file}: header entry {name!r}") for name, text in metadata.items()}
+    texts = {name: text for name, text in metadata.items() if (name, text) != ("format", "pt")}  # which tools add
+    return {name: _literal(text, f"{file}: header entry {name!r}") for name, text in texts.items()}
 
 
 def _literal(text: str, where: str) -> Any:
     import yaml
 
     try:
-        return ast.literal_eval(text)
+        return _lists(ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     try:
         return _none(yaml.safe_load(text))
     except (yaml.YAMLError, RecursionError):
         raise CheckpointError(f"{where} is neither a Python value nor YAML: copy or download the file again") from None
+
+
+def _lists(value: Any) -> Any:
+    """As JSON has them: no tuples."""
+    if isinstance(value, dict):
+        return {name: _lists(item) for name, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _none(value: Any) -> Any:
@@ -91,6 +99,8 @@ def read(path: Path, entries: dict[str, Any]) -> tuple[TokenizerConfig, Official
         raise CheckpointError(f"{path}: {error}") from None
     except KeyError as error:
         raise CheckpointError(f"{path}: the config lacks the entry {error}: get the whole config again") from None
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: an entry of the config has another type ({error}): get it again") from None
     return config, OfficialWeights(file, config)
 
 
