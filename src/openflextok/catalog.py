@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 BUILT_IN = Path(__file__).parent / "models"
@@ -33,10 +34,11 @@ def find(name: str | Path | None, weights: str = "model.safetensors") -> Path:
         raise NotFound(
             f"no checkpoint {text!r}: not a folder, not a built-in name ({', '.join(built_in_names()) or 'none'})"
         )
-    return _download(text, weights)
+    return download(text, ("config.json", "vae_config.json", weights, "README.md"))
 
 
-def _download(repo: str, weights: str) -> Path:
+def download(repo: str, files: Sequence[str]) -> Path:
+    """A folder with these files of a repository of the Hub, as far as it has them; NotFound where it cannot be had."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -46,7 +48,7 @@ def _download(repo: str, weights: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=["config.json", "vae_config.json", weights, "README.md"]))
+        return Path(snapshot_download(repo, allow_patterns=list(files)))
     except (RepositoryNotFoundError, HFValidationError):
         raise NotFound(f"no checkpoint {repo!r}: not a folder here, and no such repository on the Hub") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

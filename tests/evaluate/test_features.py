@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from openflextok import catalog
 from openflextok.evaluate.features import Extractor, Preprocessing, load_extractor
 from openflextok.evaluate.results import Network
 
@@ -53,6 +54,26 @@ def test_what_a_network_sees_is_part_of_what_it_is(dinov2, tmp_path):
     (other / "preprocessor_config.json").write_text(json.dumps(LOOK | {"crop_size": 56}))
     changed = load_extractor(str(other)).network
     assert changed.name == before.name and changed.sha256 != before.sha256
+
+
+def test_a_name_of_the_hub_is_fetched_and_kept_as_the_name(dinov2, images, monkeypatch):
+    _, folder = dinov2
+    asked = []
+    monkeypatch.setattr(catalog, "download", lambda name, files: asked.append((name, files)) or folder)
+    extractor = load_extractor("facebook/dinov2-tiny")
+    assert asked == [("facebook/dinov2-tiny", ("config.json", "preprocessor_config.json", "model.safetensors"))]
+    assert extractor.network.name == "dinov2:facebook/dinov2-tiny"
+    assert torch.equal(extractor(images), load_extractor(str(folder))(images))
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="no folder 'nobody/nothing' here, and the Hub could not be reached") as error:
+        load_extractor("nobody/nothing")
+    assert "\n" not in str(error.value)
 
 
 def test_whole_pictures_are_resized_to_what_the_network_sees():

@@ -68,7 +68,7 @@ def reconstruct(
     metrics
         Of psnr, ssim, ms-ssim, lpips-alex, lpips-vgg, colour, frechet, kid, neighbours, classes, codes, bits.
     networks
-        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders or Hub ids of DINOv2 or CLIP models.
     generator
         Whose probabilities give bits per image, too; without a condition.
     limit
@@ -152,7 +152,7 @@ def generate(
     metrics
         Of frechet, kid, neighbours, classes, codes, bits.
     networks
-        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders of a DINOv2 or CLIP model.
+        For frechet, kid and neighbours: mobilenet-v2, inception-v3 (FID), or folders or Hub ids of DINOv2 or CLIP models.
     limit
         So many pictures of the reference only, evenly spaced; 0 means all.
     batch_size

@@ -2,7 +2,7 @@
 
     images (B,3,H,W) in [-1,1] -> Extractor -> (B,D)
 
-"mobilenet-v2" and "inception-v3" (FID) always work (fetched once); a folder of transformers (DINOv2, CLIP; safetensors) works where it is on disk.
+"mobilenet-v2" and "inception-v3" (FID) always work (fetched once); networks of transformers (DINOv2, CLIP; safetensors) come out of a folder or the Hub.
 
 Shapes: B batch, C channels, H height, W width, D features.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openflextok import catalog
 from openflextok.config import nearest
 from openflextok.convert.inception import load_inception
 from openflextok.convert.mobilenet import load_mobilenet
@@ -68,21 +70,30 @@ NETWORKS: dict[str, Callable[[torch.device | str], Extractor]] = {"mobilenet-v2"
 
 
 def load_extractor(name: str, device: torch.device | str = "cpu") -> Extractor:
-    """A network by its name in `NETWORKS`, or of a folder of transformers; ValueError says where weights belong."""
+    """A network by its name in `NETWORKS`, or of transformers, from a folder or the Hub; ValueError says where weights belong."""
     if name in NETWORKS:
         return NETWORKS[name](device)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return from_folder(folder, device)
-    how = "or a folder with config.json and model.safetensors of a DINOv2 or CLIP model (transformers)"
-    raise ValueError(f"no feature network {name!r}{nearest(name, NETWORKS)}; give one of {', '.join(NETWORKS)}, {how}")
+        return from_folder(folder, folder.resolve().name, device)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return from_folder(catalog.download(name, FILES), name, device)
+    how = (
+        "a Hub id (facebook/dinov2-base), or a folder with config.json, preprocessor_config.json and model.safetensors"
+    )
+    raise ValueError(
+        f"no feature network {name!r}{nearest(name, NETWORKS)}; give one of {', '.join(NETWORKS)}, {how} of DINOv2 or CLIP"
+    )
 
 
 # -- networks of transformers ---------------------------------------------------------------------------------------
 
 
-def from_folder(folder: Path, device: torch.device | str = "cpu") -> Extractor:
-    """An image network of transformers out of a folder: nothing is fetched, no code of the folder is run."""
+FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+
+def from_folder(folder: Path, name: str, device: torch.device | str = "cpu") -> Extractor:
+    """An image network of transformers out of a folder, to be called by this name: no code of the folder is run."""
     config = _read(folder / "config.json")
     kind = str(config.get("model_type"))
     if kind not in FAMILIES:
@@ -100,9 +111,8 @@ def from_folder(folder: Path, device: torch.device | str = "cpu") -> Extractor:
     module = module.to(device).eval().requires_grad_(False)
     look = Preprocessing.of(_read(folder / "preprocessor_config.json"))
     settings = json.dumps([config, dataclasses.asdict(look)], sort_keys=True)
-    name = f"{kind}:{folder.resolve().name}"
     width = family.features(module, look(torch.zeros(1, 3, 32, 32, device=device))).shape[1]
-    network = Network.of(name, weights_digest(module), settings)
+    network = Network.of(f"{kind}:{name}", weights_digest(module), settings)
     return Extractor(network, width, 1, lambda x: family.features(module, look(x)))
 
 
