@@ -81,9 +81,7 @@ def load_extractor(name: str, device: torch.device | str = "cpu") -> Extractor:
     how = (
         "a Hub id (facebook/dinov2-base), or a folder with config.json, preprocessor_config.json and model.safetensors"
     )
-    raise ValueError(
-        f"no feature network {name!r}{nearest(name, NETWORKS)}; give one of {', '.join(NETWORKS)}, {how} of DINOv2 or CLIP"
-    )
+    raise ValueError(f"no feature network {name!r}{nearest(name, NETWORKS)}; or give {how} of DINOv2 or CLIP")
 
 
 # -- networks of transformers ---------------------------------------------------------------------------------------
