@@ -1,5 +1,6 @@
 """Checkpoint folders: exact round trips, and one clear line for all that is not one."""
 
+import dataclasses
 import json
 import time
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from openflextok import catalog, checkpoint
 from openflextok.catalog import NotFound
 from openflextok.checkpoint import About, CheckpointError
-from openflextok.config import to_dict
+from openflextok.config import FSQConfig, LFQConfig, VQConfig, to_dict
 from openflextok.storage import WeightsFile
 from openflextok.tokenfile import TokenFile, write_tokens
 from openflextok.tokenizer import Tokenizer
@@ -236,6 +237,19 @@ def test_impossible_places(place, message, folder):
         with pytest.raises(ValueError, match=message) as error:
             load(folder, **place)
         one_line(error)
+
+
+@pytest.mark.parametrize("quantizer", [FSQConfig((8, 5)), LFQConfig(4), VQConfig(16, 8)])
+def test_everything_comes_to_the_device(quantizer, make_config, tmp_path):
+    """Tables that no file holds, too: the meta device stands for a GPU."""
+    config = make_config()
+    encoder = dataclasses.replace(config.encoder, slot_dim=quantizer.dim)
+    decoder = dataclasses.replace(config.decoder, token_dim=quantizer.dim)
+    made = Tokenizer(dataclasses.replace(config, quantizer=quantizer, encoder=encoder, decoder=decoder))
+    checkpoint.save(made, tmp_path / "made")
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded = checkpoint.load(tmp_path / "made", device="meta", dtype=dtype)
+        assert {tensor.device.type for tensor in (*loaded.parameters(), *loaded.buffers())} == {"meta"}
 
 
 def test_an_empty_folder(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from openflextok.config import FSQConfig
 from openflextok.flow.guidance import APG, CFG
@@ -225,6 +225,25 @@ def test_the_global_random_state_is_neither_used_nor_changed(tokenizer, images):
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
     assert torch.equal(tokenizer.decode(tokenizer.encode(images), **FAST), first)
+
+
+def test_models_may_learn_from_what_comes_out(one, images):
+    tokens = one.encode(images)
+    rebuilt = one.decode(tokens, **FAST)
+    layers = nn.Embedding(64_000, 4), nn.Linear(6, 4), nn.Conv2d(3, 4, 3)
+    loss = layers[0](tokens.ids).mean() + layers[1](tokens.values_BND).mean() + layers[2](rebuilt).mean()
+    loss.backward()
+    assert all(layer.weight.grad is not None for layer in layers)
+    assert not tokens.values_BND.requires_grad and not rebuilt.requires_grad
+
+
+def test_arrays_may_be_mirrored(one, uint8, images):
+    array = uint8.numpy()
+    assert torch.equal(one.encode(array[:, :, ::-1]).ids, one.encode(uint8.flip(2)).ids)
+    assert torch.equal(one.encode(array[..., ::-1]).ids, one.encode(uint8.flip(3)).ids)
+    assert torch.equal(one.encode(images.numpy()[..., ::-1]).ids, one.encode(images.flip(3)).ids)
+    ids = one.encode(images).ids
+    assert torch.equal(one.decode(ids.numpy()[::-1], **FAST), one.decode(ids.flip(0), **FAST))
 
 
 def test_seeds_are_per_sample(tokenizer, images):

@@ -1,5 +1,6 @@
 """Tokens, lengths, losses and random streams."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -136,6 +137,8 @@ def test_the_tests_check_shapes_and_types(values, ids, keep):
     [
         (1, [1]),
         (-1, [2]),
+        (np.int64(1), [1]),
+        (torch.tensor(1), [1]),
         (slice(1, None), [1, 2]),
         ([2, 0], [2, 0]),
         (torch.tensor([True, False, True]), [0, 2]),

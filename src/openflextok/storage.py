@@ -96,6 +96,7 @@ def fill(module: nn.Module, weights: Weights, dtype: torch.dtype | None, device:
                 f"{len(names)} weights are {problem}: {', '.join(names[:3])}: wrong or damaged checkpoint"
             )
     module.load_state_dict({name: weights.read(name, dtype).to(device) for name in expected}, assign=True)
+    module.to(device)  # what no file holds: tables of a quantizer
 
 
 def read_json(path: Path) -> dict[str, Any]:

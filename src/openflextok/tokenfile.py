@@ -27,8 +27,8 @@ class TokenFile:
 
 
 def write_tokens(path: Path, content: TokenFile, codebook_size: int) -> None:
-    """Write whole or not at all; ids take two bytes each where the codebook allows it."""
-    kind = torch.uint16 if codebook_size <= 1 << 16 else torch.int32
+    """Write whole or not at all; ids take two, four or eight bytes each, as the codebook needs."""
+    kind = torch.uint16 if codebook_size <= 1 << 16 else torch.int32 if codebook_size <= 1 << 31 else torch.int64
     header = {
         "format": FORMAT,
         "names": json.dumps(content.names),

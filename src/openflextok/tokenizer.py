@@ -146,7 +146,7 @@ class Tokenizer(nn.Module):
 
     # -- the public face ----------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: models may learn from what comes out
     def encode(self, images: Pictures, *, posterior: str | Tensor = "mean") -> Tokens:
         """Images -> all N tokens of each; deterministic.
 
@@ -165,7 +165,7 @@ class Tokenizer(nn.Module):
         keep_BN = torch.ones(quantized.values_BND.shape[:2], dtype=torch.bool, device=self.device)
         return Tokens(quantized.values_BND, quantized.ids_BN, keep_BN)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(
         self,
         tokens: Tokens | Tensor | np.ndarray | Sequence[Sequence[int]],
@@ -200,7 +200,7 @@ class Tokenizer(nn.Module):
         if isinstance(images, Picture):
             images = [images]
         if isinstance(images, np.ndarray):
-            images = torch.tensor(images)
+            images = torch.tensor(np.ascontiguousarray(images))  # mirrored arrays have negative strides
         if not isinstance(images, Tensor):
             if not len(images):
                 raise ValueError("no images given: encode needs at least one")
@@ -236,7 +236,7 @@ class Tokenizer(nn.Module):
 
     def _lookup(self, ids: Tensor | np.ndarray | Sequence[Sequence[int]]) -> Tokens:
         if isinstance(ids, (Tensor, np.ndarray)):
-            ids_BN = torch.as_tensor(ids)
+            ids_BN = torch.as_tensor(np.ascontiguousarray(ids) if isinstance(ids, np.ndarray) else ids)
             keep_BN = torch.ones(ids_BN.shape, dtype=torch.bool)
         else:
             ids_BN, keep_BN = stack_ids(ids)

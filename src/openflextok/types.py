@@ -71,7 +71,8 @@ class Tokens:
 
     def __getitem__(self, images: int | slice | Sequence[int] | Tensor) -> Tokens:
         """The tokens of some images, as a batch: of one by its number, of a slice, a list of numbers, or a mask (B,)."""
-        chosen = [images] if isinstance(images, int) else images
+        number = whole(images.item() if isinstance(images, Tensor) and not images.ndim else images)
+        chosen = images if number is None else [number]
         ids_BN = None if self.ids_BN is None else self.ids_BN[chosen]
         return replace(self, values_BND=self.values_BND[chosen], ids_BN=ids_BN, keep_BN=self.keep_BN[chosen])
 

@@ -1,5 +1,6 @@
 """Guidance against closed forms and reference vectors."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -126,3 +127,14 @@ def test_what_callers_may_write(given, default, expected):
 def test_unknown_guidance_names_what_is_allowed(text):
     with pytest.raises(ValueError, match=r"unknown guidance .*cfg:SCALE.*apg:SCALE"):
         resolve_guidance(text, "cfg:3")
+
+
+@pytest.mark.parametrize("scale", [3, 3.0, np.int64(3), np.float32(3), np.float64(3)])
+def test_any_number_is_a_scale(scale):
+    assert resolve_guidance(scale, "apg:7.5") == APG(3.0) and resolve_guidance(scale, None) == CFG(3.0)
+
+
+@pytest.mark.parametrize("guidance", [True, object(), torch.tensor(3.0), [3]])
+def test_what_is_no_guidance_is_refused(guidance):
+    with pytest.raises(ValueError, match="unknown guidance .*: give None, a number"):
+        resolve_guidance(guidance, None)

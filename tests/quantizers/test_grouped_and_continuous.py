@@ -36,7 +36,7 @@ def test_groups_of_fsq_are_one_fsq():
 def test_every_group_learns_its_codebook():
     quantizer = Grouped(GroupedConfig(VQConfig(4, 2), groups=2))
     before = [part.codebook_KD.clone() for part in quantizer.parts]
-    quantizer(slots(4))
+    quantizer(slots(4).requires_grad_())
     quantizer.end_step(True)
     assert all(not torch.equal(a, part.codebook_KD) for a, part in zip(before, quantizer.parts, strict=True))
 

@@ -15,7 +15,8 @@ def make(**settings) -> VQ:
 
 
 def slots(batch: int = 3, tokens: int = 5, seed: int = 1) -> torch.Tensor:
-    return torch.randn(batch, tokens, 4, generator=torch.Generator().manual_seed(seed))
+    """As an encoder in training gives them: with a gradient."""
+    return torch.randn(batch, tokens, 4, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
 @pytest.mark.parametrize("decay", [0.9, None])
@@ -86,6 +87,8 @@ def test_without_gradients_nothing_is_noted():
     with torch.no_grad():
         quantizer(slots())
     assert not quantizer._seen
+    quantizer(slots().detach())  # of a frozen encoder, in somebody's own training: nothing is to be learned, or kept
+    assert not quantizer._seen
 
 
 def test_idle_codes_move_to_the_slots_that_are_furthest():
@@ -93,12 +96,14 @@ def test_idle_codes_move_to_the_slots_that_are_furthest():
     quantizer = make(codes=3, decay=1 - 1e-7, restart_after=2)
     with torch.no_grad():
         quantizer.codebook_KD.copy_(torch.tensor([[1.0, 0, 0, 0], [-1, 0, 0, 0], [-1, -0.01, 0, 0]]))
-    z = F.normalize(torch.tensor([[[1.0, 0, 0, 0], [1, 0.1, 0, 0], [1, 0.5, 0, 0], [1, 0, 0.9, 0]]]), dim=-1)
+    z = F.normalize(
+        torch.tensor([[[1.0, 0, 0, 0], [1, 0.1, 0, 0], [1, 0.5, 0, 0], [1, 0, 0.9, 0]]]), dim=-1
+    ).requires_grad_()
     for step in range(2):
         assert quantizer(z).ids_BN.tolist() == [[0, 0, 0, 0]]
         quantizer.end_step(True)
         assert quantizer.idle_K.tolist() == ([0, 1, 1] if step == 0 else [0, 0, 0])
-    torch.testing.assert_close(quantizer.codebook_KD[1:], z[0, [3, 2]])
+    torch.testing.assert_close(quantizer.codebook_KD[1:], z[0, [3, 2]].detach())
     assert quantizer(z).ids_BN.tolist() == [[0, 0, 2, 1]]
 
 

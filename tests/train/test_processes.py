@@ -1,11 +1,13 @@
 """Two gloo processes give the same losses and weights as one with the same global batch."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest_train import run, train_arguments
+from conftest_train import environment, run, train_arguments
 from safetensors.torch import load_file
 
 from openflextok.train.state import finished_checkpoints
@@ -52,3 +54,46 @@ def test_micro_batches_equal_one_batch(single: Path, pictures: Path, tmp_path: P
     out = tmp_path / "run"
     run(train_arguments(pictures, out, "train.steps=6", "train.micro_batch_size=1"))
     assert losses(out) == pytest.approx(losses(single), rel=TOLERANCE)
+
+
+TEXT_STEP = """
+import torch
+import openflextok.conditioning.text as text
+from openflextok.config import GeneratorConfig, GPTConfig, TextCrossConfig
+from openflextok.generators.generator import Generator
+from openflextok.train import parallel
+from openflextok.train.generation import GeneratorStep
+from openflextok.types import Draws
+
+class Stub:
+    def __init__(self, name, width, length):
+        self.width, self.length, self.network = width, length, torch.nn.Identity()
+
+    def prepare(self, captions, cut):
+        return torch.zeros(len(captions), self.length, dtype=torch.int64)
+
+    def __call__(self, ids):
+        return torch.ones(*ids.shape, self.width), ids != 0
+
+text.TextEncoder = Stub
+torch.manual_seed(0)
+with parallel.world() as world:
+    step = GeneratorStep(Generator(GeneratorConfig(GPTConfig(64, 2, 16, 4), TextCrossConfig("stub", 32, 5))), 0.1)
+    wrapped = parallel.wrap(step, world, "fsdp")
+    terms, _ = wrapped(torch.ones(2, 4, dtype=torch.int64), torch.ones(2, 5, dtype=torch.int64), Draws([1, 2]), 0)
+    terms["cross_entropy"].backward()
+    lacking = [name for name, p in step.named_parameters() if p.grad is None]
+    print(f"lacking {lacking}")
+    del wrapped, step
+"""
+
+
+def test_cross_attention_to_a_text_trains_in_shards(tmp_path: Path) -> None:
+    """Keys and values of the text are projected outside the forward of the sharded blocks."""
+    (tmp_path / "step.py").write_text(TEXT_STEP)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "step.py"]
+    done = subprocess.run(
+        launch, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("lacking []") == 2, done.stdout

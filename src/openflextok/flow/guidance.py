@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
 Combine = Callable[[Tensor, Tensor], Tensor]  # (conditional, unconditional) -> guided, each (B, C, H, W)
 
 
+@runtime_checkable
 class Guidance(Protocol):
     """`start()` gives the combination for one decode; it may carry state from step to step."""
 
@@ -92,8 +94,10 @@ def resolve_guidance(guidance: Guidance | float | str | None, default: str | Non
     if isinstance(guidance, str):
         kind, scale = parse_guidance(guidance)
         return kind(scale)
-    if isinstance(guidance, (int, float)):
+    if isinstance(guidance, Real) and not isinstance(guidance, bool):
         kind, _, _ = (default or "cfg").partition(":")
-        kind, scale = parse_guidance(f"{kind}:{guidance}")
+        kind, scale = parse_guidance(f"{kind}:{float(guidance)}")
         return kind(scale)
-    return guidance
+    if not isinstance(guidance, Guidance):
+        parse_guidance(str(guidance))  # which refuses it
+    return cast(Guidance, guidance)

@@ -97,7 +97,7 @@ class Generator(nn.Module):
         metrics = {"bits_per_token": bits_S.mean() * digits, "bits_first_token": bits_S[:digits].sum()}
         return Losses({"cross_entropy": nats_BS.mean()}, metrics)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: models may learn from what comes out
     def score(
         self, ids: Tensor | Tokens, labels: Sequence[Any] | None = None, captions: Sequence[str | None] | None = None
     ) -> Tensor:
@@ -158,7 +158,7 @@ class Generator(nn.Module):
         wanted = scales(self.config.guidance if guidance is None else guidance, length)
         return self._draw(prepared_BT, choose, wanted, check_seeds(seed, len(prepared_BT), apart=1), cache)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _draw(
         self, prepared_BT: Tensor, choose: Filter, wanted: list[float], seeds: list[int], cache: bool
     ) -> Iterator[Tensor]:

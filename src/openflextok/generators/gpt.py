@@ -39,7 +39,7 @@ class GPT(nn.Module):
         """What each block needs of a text, projected once; nothing where there is no text."""
         if condition.context_BTD is None:
             return [None] * len(self.blocks)
-        return [block.cross.project(condition.context_BTD) for block in self.blocks]  # pyright: ignore
+        return [block.project(condition.context_BTD) for block in self.blocks]  # pyright: ignore
 
     def forward(
         self,

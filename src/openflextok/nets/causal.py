@@ -103,6 +103,11 @@ class CausalBlock(AnyBlock):
         self.norm_mlp = nn.RMSNorm(width, eps)
         self.mlp = SwiGLU(width)
 
+    def project(self, context_BTD: Tensor) -> KeysValues:
+        """Keys and values of a text for this block."""
+        assert self.cross is not None, "this block attends to no text"
+        return self.cross.project(context_BTD)
+
     def forward(
         self,
         x_BLD: Tensor,

@@ -116,7 +116,7 @@ def init_linear(module: nn.Module, depth: int) -> None:
     """Normal weights with std 1/sqrt(fan_in); what a block adds to the residual, smaller by 1/sqrt(2 depth)."""
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear):
-            shrink = 1 / math.sqrt(2 * depth) if name.endswith(("attention.out", "mlp.down")) else 1.0
+            shrink = 1 / math.sqrt(2 * depth) if name.endswith(("attention.out", "cross.out", "mlp.down")) else 1.0
             nn.init.normal_(layer.weight, std=shrink / math.sqrt(layer.in_features))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

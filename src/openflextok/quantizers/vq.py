@@ -59,7 +59,7 @@ class VQ(Quantizer):
             terms = {"commitment": self.config.commitment_weight * F.mse_loss(unit_BND, code_BND.detach())}
             if code_BND.requires_grad:
                 terms["codebook"] = F.mse_loss(code_BND, unit_BND.detach())
-            if self._by_steps and torch.is_grad_enabled():
+            if self._by_steps and torch.is_grad_enabled() and z_BND.requires_grad:
                 self._seen.append((unit_BND.detach().flatten(0, 1), ids_BN.flatten()))
             return Quantized(unit_BND + (code_BND - unit_BND).detach(), ids_BN, Losses(terms))
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from openflextok.nets.causal import CausalBlock
 from openflextok.nets.transformer import AnyBlock, TwoStreamBlock
 
 
@@ -54,14 +55,18 @@ def _ddp(module: nn.Module, world: World) -> nn.Module:
     return DistributedDataParallel(module, device_ids=[world.device] if world.device.type == "cuda" else None)
 
 
+CALLED_APART = {TwoStreamBlock: "modulate", CausalBlock: "project"}  # methods of blocks beside their forward
+
+
 def _fsdp(module: nn.Module, world: World) -> nn.Module:
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     for part in module.modules():
         if isinstance(part, AnyBlock):
             fully_shard(part)
-        if isinstance(part, TwoStreamBlock):
-            register_fsdp_forward_method(part, "modulate")
+        for kind, method in CALLED_APART.items():
+            if isinstance(part, kind):
+                register_fsdp_forward_method(part, method)
     return cast(nn.Module, fully_shard(module))
 
 
