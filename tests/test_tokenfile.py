@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from openflextok.tokenfile import TokenFile, read_tokens, write_tokens
 
@@ -13,4 +14,4 @@ def test_the_largest_ids_are_kept(codes, bytes_each, tmp_path):
     ids = torch.tensor([[codes - 1, 0, 3]] * 100)
     write_tokens(tmp_path / "t.safetensors", TokenFile(ids, ("a",) * 100, "0" * 16, "x"), codes)
     assert torch.equal(read_tokens(tmp_path / "t.safetensors").ids, ids)
-    assert (tmp_path / "t.safetensors").stat().st_size // (bytes_each * 300) == 1 + (bytes_each == 2)
+    assert load_file(tmp_path / "t.safetensors")["ids"].element_size() == bytes_each

@@ -29,12 +29,17 @@ def find(name: str | Path | None, weights: str = "model.safetensors") -> Path:
         return path
     if path.exists():
         raise NotFound(f"{path} is a file, not a checkpoint folder: give the folder that holds config.json")
-    owner, slash, rest = text.partition("/")
-    if not slash or "/" in rest or not rest or owner in ("", ".", "..", "~"):
+    if not is_hub_id(text):
         raise NotFound(
             f"no checkpoint {text!r}: not a folder, not a built-in name ({', '.join(built_in_names()) or 'none'})"
         )
     return download(text, ("config.json", "vae_config.json", weights, "README.md"))
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text may be the name of a repository: 'owner/name'."""
+    owner, _, rest = text.partition("/")
+    return bool(rest) and "/" not in rest and owner not in ("", ".", "..", "~")
 
 
 def download(repo: str, files: Sequence[str]) -> Path:

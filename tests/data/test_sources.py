@@ -145,7 +145,7 @@ def test_what_follows_damage_is_missed_aloud(how: str, tmp_path: Path, caplog: p
 def test_pictures_of_one_name_up_to_the_dot_are_missed_aloud(tmp_path: Path) -> None:
     source = ShardSource([write_tar(tmp_path / "00.tar", {f"IMG.{i}.png": png(i) for i in range(3)})])
     assert len(source) == 1
-    assert "2 pictures are left out, such as IMG.2.png" in source.damage[0] or "IMG.1.png" in source.damage[0]
+    assert "2 pictures are left out, such as IMG.1.png" in source.damage[0]
 
 
 def test_a_link_to_a_folder_above_is_not_followed_again(folder: Path) -> None:

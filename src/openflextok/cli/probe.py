@@ -47,8 +47,8 @@ def probe(tokens: str, /, *, heldout: str, tokenizer: str | None = None, out: Pa
     unseen = sum(label not in classes for label in examined.labels)
     if unseen:
         notes.append(f"{unseen} of {len(examined.labels)} rows show a class that was not learned: always wrong")
+        print(f"note: {notes[-1]}")
     print(f"{len(learned.labels)} rows of {len(classes)} classes; asked about {len(examined.labels)} held-out rows")
-    print(*(f"note: {note}" for note in notes[2:]), sep="\n", end="\n" * bool(notes[2:]))
     print(f"chance {1 / len(classes):.1%}, the most frequent class {often.value:.1%}")
     figures = [
         Figure("chance", 1 / len(classes), often.n),

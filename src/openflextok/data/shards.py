@@ -101,11 +101,13 @@ def _scan(path: Path, number: int, index: _Index) -> list[str]:
     more: list[str] = []
     for key, members in groupby(_members(path, damage), key=lambda member: member[0]):
         found: dict[str, tuple[int, int]] = {}
+        pictures: list[str] = []
         for _, extension, offset, size in members:
-            kind = "image" if f".{extension.rsplit('.')[-1]}" in IMAGE_SUFFIXES else extension
-            more += [f"{key}.{extension}"] if kind == "image" and "image" in found else []
-            found.setdefault(kind, (offset, size))
-        if "image" in found:
+            is_picture = f".{extension.rsplit('.')[-1]}" in IMAGE_SUFFIXES
+            pictures += [f"{key}.{extension}"] if is_picture else []
+            found.setdefault("image" if is_picture else extension, (offset, size))
+        more += pictures[1:]
+        if pictures:
             index.keys.append(key)
             index.shards.append(number)
             index.places.append([found.get(kind, (0, 0)) for kind in FIELDS])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +75,7 @@ def load_extractor(name: str, device: torch.device | str = "cpu") -> Extractor:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return from_folder(folder, folder.resolve().name, device)
-    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+    if catalog.is_hub_id(name):
         return from_folder(catalog.download(name, FILES), name, device)
     how = (
         "a Hub id (facebook/dinov2-base), or a folder with config.json, preprocessor_config.json and model.safetensors"

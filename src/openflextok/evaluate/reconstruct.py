@@ -63,7 +63,7 @@ class Wanted:
         """
         given, config = dict(self.options), tokenizer.config.decoder
         named = [name for name in NAMED if name in tokenizer.decoder.options]
-        own = {name: f"the decoder's own: {getattr(config, name)}" for name in named if hasattr(config, name)}
+        own = {name: f"the decoder's own: {value}" for name, value in vars(config).items()}
         found = [Setting(name, str(given.get(name, own.get(name, "the decoder's own")))) for name in named]
         found += [Setting(name, str(value)) for name, value in given.items() if name not in named]
         found += [Setting("decode seeds", ",".join(map(str, self.seeds)))]
