@@ -4,11 +4,14 @@ python benchmarks/official_sizes.py [d12-d12] [d18-d28] [--memory | --compile | 
 
 Weights are random: speed does not depend on them. `--released` compares with the same stages organised as FlexTok's
 released inference code organises them: float32, all samples packed into one sequence of length B x L under a (B L)^2 mask,
-conditional and unconditional in two passes, adaLN numbers computed in every block of every pass, the VAE channels first.
+conditional and unconditional in two passes, adaLN numbers computed in every block of every pass, the VAE channels first
+and with torch's own convolutions. FLOPs are those of the products that are done: of Winograd's, where they take the place
+of direct convolutions.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import subprocess
@@ -21,7 +24,7 @@ from typing import Any
 
 import torch
 from common import MATMUL_FLOPS, Timing, in_turns, matmul, measure, row, write
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from openflextok import checkpoint
 from openflextok.convert.formats import convert
@@ -30,6 +33,7 @@ from openflextok.nets.attention import layer_norm
 from openflextok.nets.encoders import RegisterViT, register_mask
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.nets.patches import unpatchify
+from openflextok.nets.winograd import Conv3x3
 from openflextok.recipes.flextok import flextok
 from openflextok.spaces.autoencoder_kl import AutoencoderKL
 from openflextok.tokenizer import Tokenizer, build_part
@@ -51,13 +55,19 @@ def build(size: str, dtype: torch.dtype) -> Tokenizer:
     return tokenizer
 
 
+def attention_flops(q: torch.Size, k: torch.Size, v: torch.Size, *_: object, **__: object) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
 def flops_of(call: Any) -> int:
-    with FlopCounterMode(display=False) as counter:
+    """By torch's counter, which by itself leaves out the CPU's fused attention."""
+    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops}
+    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
         call()
     return counter.get_total_flops()
 
 
-def stage(name: str, call: Any, dtype: torch.dtype, turns: int = 3, **about: Any) -> dict[str, object]:
+def stage(name: str, call: Any, dtype: torch.dtype, turns: int = 5, **about: Any) -> dict[str, object]:
     """One row: seconds, FLOPs, and the share of the matmul peak, which is measured in the same turns (it moves)."""
     flops, product = flops_of(call), matmul(dtype)
     found = in_turns({"peak": product, "stage": call}, turns)
@@ -125,8 +135,11 @@ def guided_step(tokenizer: Tokenizer, ids: torch.Tensor, latents: torch.Tensor) 
 
 def released(tokenizer: Tokenizer, images: torch.Tensor, latents: torch.Tensor) -> dict[str, Callable[[], Any]]:
     """The stages as the released code organises them (see above), checked to compute the same as ours."""
-    decoder, encoder, space = tokenizer.decoder, tokenizer.encoder, tokenizer.space
+    decoder, encoder, space = tokenizer.decoder, tokenizer.encoder, copy.deepcopy(tokenizer.space)
     assert isinstance(decoder, FlowDecoder) and isinstance(encoder, RegisterViT) and isinstance(space, AutoencoderKL)
+    for conv in space.modules():
+        if isinstance(conv, Conv3x3):
+            conv.gains = lambda x_BCHW: False
     registers, t = torch.randn(BATCH, 256, decoder.config.width), torch.full((1,), 0.5)
     one_pass = partial(as_released, decoder, latents, registers, t.expand(BATCH))
     ours = decoder.velocity(decoder.patches(latents), registers, decoder.modulations(t), (16, 16))[0]
@@ -134,6 +147,8 @@ def released(tokenizer: Tokenizer, images: torch.Tensor, latents: torch.Tensor) 
     encode = partial(encode_as_released, encoder, latents)
     slots = encoder(latents).values_BND
     torch.testing.assert_close(encode(), slots, rtol=1e-3, atol=1e-3 * float(slots.std()))
+    means = tokenizer.space.encode(images) / space.config.scaling_factor + space.config.shift_factor
+    torch.testing.assert_close(space.posterior(images).mean_BCHW, means, rtol=1e-3, atol=1e-3 * float(means.std()))
     return {
         "VAE encode": lambda: space.posterior(images).mean_BCHW,
         "encoder": encode,

@@ -44,7 +44,7 @@ def trunk_rows() -> list[dict[str, object]]:
             flops = batch * block_flops(width, length)
             for name, call in (
                 ("encoder block", partial(encoder, x, mask)),
-                ("decoder block", partial(decoder, x, patches, modulation)),
+                ("decoder block", partial(decoder, [x], patches, modulation, [None])),
             ):
                 peak = matmul_peak(dtype)
                 time = measure(call, 9)

@@ -293,7 +293,8 @@ def test_calls_per_decode(guidance, rows_per_call, make, latents):
         return lambda module, inputs, output: calls.setdefault(name, []).append(inputs[0].shape[:-1].numel())
 
     for name, module in {
-        "block": decoder.blocks[0],
+        "qkv": decoder.blocks[0].attention.qkv,
+        "mlp": decoder.blocks[0].mlp,
         "tokens": decoder.tokens,
         "time": decoder.time.input,
         "modulation": decoder.blocks[0].modulation,
@@ -303,7 +304,7 @@ def test_calls_per_decode(guidance, rows_per_call, make, latents):
     with torch.no_grad():
         decoder.decode(random_tokens([4] * 4), noise_BCHW=latents, steps=5, guidance=guidance)
     once = {"tokens": [4 * 8], "time": [5], "modulation": [5], "head modulation": [5]}
-    assert calls == once | {"block": [rows_per_call] * 5}
+    assert calls == once | {"qkv": [rows_per_call] * 5, "mlp": [rows_per_call] * 5}
 
 
 # -- the flow -------------------------------------------------------------------------------------------------------
@@ -320,9 +321,9 @@ class PerfectDecoder(FlowDecoder):
     def _embed(self, x_BCHW):
         return torch.cat([x_BCHW, self.x0], dim=1)
 
-    def velocity(self, x_BPD, registers_BND, modulations, grid, mask=None):
+    def velocities(self, x_BPD, registers, modulations, grid, masks):
         t, (x_t, x0) = modulations[0][0], x_BPD.chunk(2, dim=1)
-        return (x_t - x0) / t, x_BPD.flatten(2)  # x_t = t eps + (1 - t) x0
+        return ((x_t - x0) / t).repeat(len(registers), 1, 1, 1), x_BPD.flatten(2)  # x_t = t eps + (1 - t) x0
 
 
 def test_a_perfect_predictor_has_zero_loss_and_arrives_in_one_step(make_config, latents):
@@ -374,7 +375,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_velocity(absence, make, laten
 def test_the_head_shifts_scales_and_unpatchifies(make, latents):
     """norm(patch) * (1 + scale) + shift -> Linear -> patch; shift comes first in the modulation."""
     decoder, seen, t = make(), [], torch.tensor([0.3, 0.9, 0.5, 0.1])
-    decoder.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    decoder.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.extend(output))
     with torch.no_grad():
         registers = decoder.embed_tokens(random_tokens(LENGTHS).values_BND)
         found, _ = decoder.velocity(decoder.patches(latents), registers, decoder.modulations(t), (4, 4))
@@ -403,7 +404,7 @@ def test_a_fresh_decoder_predicts_zero_and_null_is_learned_or_zero(make_config, 
 def test_alignment_sees_patch_features_of_the_named_block(block, make, latents):
     decoder = make(feature_block=block)
     seen = []
-    decoder.blocks[block - 1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    decoder.blocks[block - 1].register_forward_hook(lambda module, inputs, output: seen.extend(output))
     features = decoder.losses(random_tokens(LENGTHS), latents, Draws(range(4))).features_BPD
     shares = torch.cat([output[:, :16] for output in seen])  # sorted by length
     assert features is not None and torch.equal(features[torch.tensor(LENGTHS).argsort()], shares)

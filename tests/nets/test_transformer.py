@@ -65,7 +65,7 @@ def case(randomise) -> tuple[TwoStreamBlock, Tensor, Tensor, Tensor]:
     x = torch.randn(2, PATCHES + REGISTERS, WIDTH, generator=generator, dtype=torch.double)
     temb = torch.randn(2, WIDTH, generator=generator, dtype=torch.double)
     with torch.no_grad():
-        return block, x, temb, block(x, PATCHES, block.modulate(torch.nn.functional.silu(temb)))
+        return block, x, temb, block([x], PATCHES, block.modulate(torch.nn.functional.silu(temb)), [None])[0]
 
 
 def test_two_stream_block_equals_the_reference(case):
@@ -115,7 +115,7 @@ def test_a_fresh_block_with_zero_modulation_is_the_identity():
     torch.nn.init.zeros_(block.modulation.weight)
     torch.nn.init.zeros_(block.modulation.bias)
     x = torch.randn(2, 7, WIDTH)
-    assert torch.equal(block(x, 4, block.modulate(torch.randn(2, WIDTH))), x)
+    assert torch.equal(block([x], 4, block.modulate(torch.randn(2, WIDTH)), [None])[0], x)
 
 
 @pytest.mark.parametrize("width, hidden", [(768, 2048), (64, 170), (1152, 3072), (24, 64)])

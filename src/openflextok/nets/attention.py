@@ -5,7 +5,7 @@ Shape suffixes: B batch, L sequence, D width, H heads, E head dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from openflextok.nets.packing import Packed
+from openflextok.nets.packing import apart, together
 
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
 
@@ -100,12 +100,15 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BLD: Tensor, mask: Tensor | Packed | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` broadcasts to (B, 1, L, L): boolean, True where row may look at column, or added to the scores."""
-        qkv_BL3HE = self.qkv(x_BLD).unflatten(-1, (3, -1, self.head_dim))
-        if isinstance(mask, Packed):
-            return self.out(mask.each(self.mix, qkv_BL3HE))
-        return self.out(self.mix(qkv_BL3HE, mask))
+        return self.together([x_BLD], [mask])[0]
+
+    def together(self, groups: Sequence[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
+        """Every sample (L, D) of every group (B, L, D) attends to itself, under the mask of its group."""
+        qkv = apart(self.qkv(together(groups)).unflatten(-1, (3, -1, self.head_dim)), groups)
+        mixed = [self.mix(qkv_BL3HE, mask) for qkv_BL3HE, mask in zip(qkv, masks, strict=True)]
+        return apart(self.out(together(mixed)), groups)
 
     def mix(self, qkv_BL3HE: Tensor, mask: Tensor | None) -> Tensor:
         """Queries, keys and values of sequences -> (B, L, D)."""

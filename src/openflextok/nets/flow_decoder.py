@@ -20,7 +20,6 @@ from openflextok.interfaces import Decoder
 from openflextok.nets.absence import FORMS, Shown, each_share, form_of, key_counts
 from openflextok.nets.attention import layer_norm
 from openflextok.nets.checkpointing import run_block
-from openflextok.nets.packing import Packed, pack_streams
 from openflextok.nets.patches import PatchEmbedding, unpatchify
 from openflextok.nets.transformer import TimeEmbedding, TwoStreamBlock, init_linear, zero_linear
 from openflextok.types import Draws, Losses, Tokens
@@ -87,23 +86,31 @@ class FlowDecoder(Decoder):
         registers_BND: Tensor,
         modulations: tuple[list[Tensor], Tensor],
         grid: tuple[int, int],
-        mask: Tensor | Packed | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embedded patches, registers and adaLN numbers -> velocity (B, C, H, W), and the early patch features.
+        """Embedded patches, registers and adaLN numbers -> velocity (B, C, H, W), and the early patch features."""
+        return self.velocities(x_BPD, (registers_BND,), modulations, grid, (mask,))
 
-        With a `Packed` mask, patches and registers are those of all its samples, in one row (1, ..., D).
-        """
+    def velocities(
+        self,
+        x_BPD: Tensor,
+        registers: Sequence[Tensor],
+        modulations: tuple[list[Tensor], Tensor],
+        grid: tuple[int, int],
+        masks: Sequence[Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """The same patches with G kinds of registers, (B, N, D) each -> velocities (G B, C, H, W), features likewise."""
         P = x_BPD.shape[1]
-        x_BLD = torch.cat([x_BPD, registers_BND.to(x_BPD.dtype)], dim=1)
-        features_BPD = x_BPD
+        groups = [torch.cat([x_BPD, registers_BND.to(x_BPD.dtype)], dim=1) for registers_BND in registers]
+        features = groups
         blocks, head_B2D = modulations
         for depth, (block, modulation) in enumerate(zip(self.blocks, blocks, strict=True), start=1):
-            x_BLD = run_block(block, x_BLD, P, modulation, mask, checkpoint=self.checkpoint_blocks)
+            groups = run_block(block, groups, P, modulation, masks, checkpoint=self.checkpoint_blocks)
             if depth == self.config.feature_block:
-                features_BPD = x_BLD[:, :P]
-        shift, scale = head_B2D.to(x_BLD.dtype).unbind(1)
-        x_BPD = torch.addcmul(shift[:, None], layer_norm(x_BLD[:, :P]), 1 + scale[:, None])
-        values_BPx = self.head(x_BPD).flatten(0, 1).unflatten(0, (-1, grid[0] * grid[1]))
+                features = groups
+        features_BPD, x_BPD = (torch.cat([x_BLD[:, :P] for x_BLD in found]) for found in (features, groups))
+        shift, scale = head_B2D.to(x_BPD.dtype).unbind(1)
+        values_BPx = self.head(torch.addcmul(shift[:, None], layer_norm(x_BPD), 1 + scale[:, None]))
         return unpatchify(values_BPx, self.config.patch_size, grid), features_BPD
 
     # -- training -----------------------------------------------------------------------------------------------
@@ -148,7 +155,7 @@ class FlowDecoder(Decoder):
         """Solve the flow from noise; conditional and unconditional velocities come from one batch.
 
         steps: 1..1000, or "fast", "balanced", "best". The unconditional registers are all equal and stay so: one of
-        them stands for all, and the two halves of the batch are packed into one sequence.
+        them stands for all, and the linear layers see the rows of both halves at once.
         """
         if unknown:
             raise TypeError(f"unknown decode options {sorted(unknown)}: give {', '.join(self.options)}")
@@ -184,14 +191,13 @@ class FlowDecoder(Decoder):
         if guide is None:
             return solver(conditional, noise_BCHW, len(modulations))
         combine = guide.start()
-        B, N = registers_BND.shape[:2]
+        null_BND = self.null_token.to(registers_BND.dtype).expand(len(registers_BND), 1, -1)
         null_weights = key_counts(torch.full((1, 1), float(shown.null_count), device=noise_BCHW.device), patches)
-        packed = pack_streams(B, patches, (N, 1), (weights, null_weights), noise_BCHW.device)
-        both_1ND = torch.cat([registers_BND.flatten(0, 1), self.null_token.to(registers_BND.dtype).expand(B, -1)])[None]
 
         def guided(x_BCHW: Tensor, i: int) -> Tensor:
-            x_1PD = self._embed(x_BCHW).flatten(0, 1).repeat(2, 1)[None]
-            velocity_BCHW, _ = self.velocity(x_1PD, both_1ND, modulations[i], grid, packed)
+            velocity_BCHW, _ = self.velocities(
+                self._embed(x_BCHW), (registers_BND, null_BND), modulations[i], grid, (weights, null_weights)
+            )
             return combine(*velocity_BCHW.to(x_BCHW.dtype).chunk(2))
 
         return solver(guided, noise_BCHW, len(modulations))

@@ -6,13 +6,14 @@ Shape suffixes: B batch (1 where a tensor serves all samples), L sequence, P pat
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openflextok.nets.attention import Attention, layer_norm
-from openflextok.nets.packing import Packed
+from openflextok.nets.packing import apart, together
 
 
 class SwiGLU(nn.Module):
@@ -26,7 +27,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         gate_BLF, up_BLF = self.gate_up(x_BLD).chunk(2, dim=-1)
-        return self.down(F.silu(gate_BLF) * up_BLF)
+        return self.down(F.silu(gate_BLF, inplace=not torch.is_grad_enabled()) * up_BLF)
 
 
 class AnyBlock(nn.Module):
@@ -46,14 +47,10 @@ class Block(AnyBlock):
         return x_BLD + self.mlp(layer_norm(x_BLD))
 
 
-def by_stream(x_BLD: Tensor, patches: int, scale_B2D: Tensor, shift_B2D: Tensor | None = None) -> Tensor:
-    """x * scale + shift, the first `patches` rows with stream 0's numbers, the registers with stream 1's."""
-    streams = (x_BLD[:, :patches], x_BLD[:, patches:])
-    if shift_B2D is None:
-        return torch.cat([x * scale_B2D[:, i, None] for i, x in enumerate(streams)], dim=1)
-    return torch.cat(
-        [torch.addcmul(shift_B2D[:, i, None], x, scale_B2D[:, i, None]) for i, x in enumerate(streams)], dim=1
-    )
+def per_row(numbers_B2D: Tensor, patches: int, length: int) -> Tensor:
+    """(B, L, D): stream 0's numbers for the first `patches` rows, stream 1's for the registers."""
+    patch_B1D, register_B1D = numbers_B2D[:, :1], numbers_B2D[:, 1:]
+    return torch.cat([patch_B1D.expand(-1, patches, -1), register_B1D.expand(-1, length - patches, -1)], dim=1)
 
 
 class TwoStreamBlock(AnyBlock):
@@ -74,13 +71,22 @@ class TwoStreamBlock(AnyBlock):
         return self.modulation(silu_temb_BD).unflatten(-1, (2, 6, -1)).transpose(1, 2).contiguous()
 
     def forward(
-        self, x_BLD: Tensor, patches: int, modulation_B62D: Tensor, mask: Tensor | Packed | None = None
-    ) -> Tensor:
-        gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = modulation_B62D.to(x_BLD.dtype).unbind(1)
-        h_BLD = by_stream(layer_norm(x_BLD), patches, 1 + scale_a, shift_a)
-        x_BLD = x_BLD + by_stream(self.attention(h_BLD, mask).to(x_BLD.dtype), patches, gate_a)
-        h_BLD = by_stream(layer_norm(x_BLD), patches, 1 + scale_m, shift_m)
-        return x_BLD + by_stream(self.mlp(h_BLD).to(x_BLD.dtype), patches, gate_m)
+        self, groups: Sequence[Tensor], patches: int, modulation_B62D: Tensor, masks: Sequence[Tensor | None]
+    ) -> list[Tensor]:
+        """Groups of samples (B, L, D), each with its mask: as many patches in every sample, registers as there are."""
+        gate_a, gate_m, shift_a, scale_a, shift_m, scale_m = modulation_B62D.to(groups[0].dtype).unbind(1)
+
+        def modulate(x_BLD: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+            scale, shift = (per_row(numbers, patches, x_BLD.shape[1]) for numbers in (1 + scale, shift))
+            return torch.addcmul(shift, layer_norm(x_BLD), scale)
+
+        def add(x_BLD: Tensor, y_BLD: Tensor, gate: Tensor) -> Tensor:
+            return torch.addcmul(x_BLD, y_BLD.to(x_BLD.dtype), per_row(gate, patches, x_BLD.shape[1]))
+
+        changes = self.attention.together([modulate(x, scale_a, shift_a) for x in groups], masks)
+        groups = [add(x, y, gate_a) for x, y in zip(groups, changes, strict=True)]
+        changes = apart(self.mlp(together([modulate(x, scale_m, shift_m) for x in groups])), groups)
+        return [add(x, y, gate_m) for x, y in zip(groups, changes, strict=True)]
 
 
 def compile_blocks(model: nn.Module) -> None:

@@ -14,6 +14,12 @@ from torch import Tensor, nn
 
 from openflextok.config import AutoencoderKLConfig
 from openflextok.interfaces import LatentSpace
+from openflextok.nets.winograd import Conv3x3
+
+
+def activate(x_BCHW: Tensor) -> Tensor:
+    """SiLU, in place where no gradient needs what was there."""
+    return F.silu(x_BCHW, inplace=not torch.is_grad_enabled())
 
 
 class ResnetBlock(nn.Module):
@@ -22,15 +28,16 @@ class ResnetBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, inputs, eps=1e-6)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv1 = Conv3x3(inputs, outputs)
         self.norm2 = nn.GroupNorm(groups, outputs, eps=1e-6)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.conv2 = Conv3x3(outputs, outputs)
         self.conv_shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        h_BCHW = self.conv1(F.silu(self.norm1(x_BCHW)))
-        h_BCHW = self.conv2(F.silu(self.norm2(h_BCHW)))
-        return self.conv_shortcut(x_BCHW) + h_BCHW
+        h_BCHW = self.conv1(activate(self.norm1(x_BCHW)))
+        h_BCHW = self.conv2(activate(self.norm2(h_BCHW)))
+        h_BCHW += self.conv_shortcut(x_BCHW)
+        return h_BCHW
 
 
 class SpatialAttention(nn.Module):
@@ -63,7 +70,7 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv3x3(channels, channels)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         return self.conv(F.interpolate(x_BCHW, scale_factor=2.0, mode="nearest"))
@@ -109,18 +116,18 @@ class ConvEncoder(nn.Module):
     def __init__(self, c: AutoencoderKLConfig) -> None:
         super().__init__()
         widths, groups = c.block_out_channels, c.norm_num_groups
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.conv_in = Conv3x3(3, widths[0])
         pairs = list(zip((widths[0], *widths[:-1]), widths, strict=True))
         self.down_blocks = nn.Sequential(
             *(DownBlock(a, b, c.layers_per_block, groups, i == len(pairs) - 1) for i, (a, b) in enumerate(pairs))
         )
         self.mid_block = MidBlock(widths[-1], groups, c.mid_block_add_attention)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=1e-6)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * c.latent_channels, 3, padding=1)
+        self.conv_out = Conv3x3(widths[-1], 2 * c.latent_channels)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         h = self.mid_block(self.down_blocks(self.conv_in(x_BCHW)))
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(activate(self.conv_norm_out(h)))
 
 
 class ConvDecoder(nn.Module):
@@ -129,18 +136,18 @@ class ConvDecoder(nn.Module):
     def __init__(self, c: AutoencoderKLConfig) -> None:
         super().__init__()
         widths, groups = c.block_out_channels[::-1], c.norm_num_groups
-        self.conv_in = nn.Conv2d(c.latent_channels, widths[0], 3, padding=1)
+        self.conv_in = Conv3x3(c.latent_channels, widths[0])
         self.mid_block = MidBlock(widths[0], groups, c.mid_block_add_attention)
         pairs = list(zip((widths[0], *widths[:-1]), widths, strict=True))
         self.up_blocks = nn.Sequential(
             *(UpBlock(a, b, c.layers_per_block + 1, groups, i == len(pairs) - 1) for i, (a, b) in enumerate(pairs))
         )
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=1e-6)
-        self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.conv_out = Conv3x3(widths[-1], 3)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         h = self.up_blocks(self.mid_block(self.conv_in(x_BCHW)))
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(activate(self.conv_norm_out(h)))
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return ((found.float() - expected).abs().max() / expected.square().mean().sqrt()).item()
 
 
-def hooked(blocks: Any, run: Any) -> list[Tensor]:
+def hooked(blocks: Any, run: Any) -> list[Any]:
     """What each block returns while `run` is called."""
-    outputs: list[Tensor] = []
+    outputs: list[Any] = []
     handles = [block.register_forward_hook(lambda m, i, o: outputs.append(o)) for block in blocks]
     run()
     for handle in handles:
@@ -121,7 +121,7 @@ def velocity_errors(tokenizer: Tokenizer, case: Case) -> dict[str, float]:
         "dec.velocity_uncond": velocity(null),
         "dec.velocity_drop_first_k7": velocity(first_dropped),
     } | {f"dec.velocity_cond_{k}": velocity(r) for k, r in registers.items()}
-    for i, output in enumerate(hooked(decoder.blocks, lambda: velocity(registers["k7"]))):
+    for i, (output,) in enumerate(hooked(decoder.blocks, lambda: velocity(registers["k7"]))):
         halves = {"patches": output[:, : x.shape[1]], "registers": output[:, x.shape[1] :]}
         found |= {f"dec.block{i}_{k}_k7": v for k, v in halves.items() if f"dec.block{i}_{k}_k7" in expected}
     return {name: relative(tensor, expected[name]) for name, tensor in found.items()}
