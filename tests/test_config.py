@@ -57,7 +57,7 @@ def configs(draw: st.DrawFn) -> TokenizerConfig:
     stretch = draw(st.booleans())
     encoder_depth, decoder_depth = draw(small), draw(small)
     return TokenizerConfig(
-        (unit * draw(small), unit * draw(small)),
+        (unit * draw(st.integers(1, grid[0])), unit * draw(st.integers(1, grid[1]))),
         space,
         RegisterViTConfig(
             channels, size, 64 * encoder_depth, encoder_depth, grid, count, len(dims), 64, positions, stretch
@@ -142,6 +142,9 @@ def change(data: dict, path: str, value: object) -> None:
         ("decoder.channels", 4, "decoder 4 must both be the 3 latent channels"),
         ("image_size", [16, 18], r"image_size \(16, 18\) must be multiples of 4"),
         ("image_size", [0, 16], r"image_size \(0, 16\) must be multiples of 4, at least 4"),
+        ("image_size", [16, 32], r"encoder.grid is \(4, 4\), and image_size \(16, 32\) has \(4, 8\) patches"),
+        ("decoder.grid", [4, 3], r"decoder.grid is \(4, 3\), and image_size \(16, 16\) has \(4, 4\) patches"),
+        ("decoder.patch_size", 3, r"image_size \(16, 16\) must be multiples of 12"),
     ],
 )
 def test_what_is_refused_is_named(path, value, message, data):
@@ -170,9 +173,9 @@ def test_only_objects_are_configs(whole):
 
 
 def test_settings_change_what_they_name_and_nothing_else(config):
-    found = with_settings(config, ["decoder.depth=3", "decoder.guidance=null", "encoder.grid=[2, 8]", "space.scale=2"])
+    found = with_settings(config, ["decoder.depth=3", "decoder.guidance=null", "encoder.grid=[5, 8]", "space.scale=2"])
     decoder = dataclasses.replace(config.decoder, depth=3, guidance=None)
-    encoder = dataclasses.replace(config.encoder, grid=(2, 8))
+    encoder = dataclasses.replace(config.encoder, grid=(5, 8))
     assert found == dataclasses.replace(config, decoder=decoder, encoder=encoder, space=PixelsConfig(2.0))
     assert isinstance(found.space, PixelsConfig) and isinstance(found.space.scale, float)
 

@@ -31,12 +31,23 @@ def test_patchify_takes_channels_last():
     assert torch.equal(patchify(x, 2), patchify(x.contiguous(), 2))
 
 
-@pytest.mark.parametrize(
-    "name, grid, width, step", [("sincos_8x12_64", (8, 12), 64, 1), ("sincos_16x16_768", (16, 16), 768, 5)]
-)
-def test_sincos_reference_tables(name, grid, width, step, units):
-    found = sincos_table(grid, width)[..., ::step, ::step]
-    torch.testing.assert_close(found, units("embeddings")[name], rtol=0, atol=1e-6)
+def test_the_square_reference_table(units):
+    found = sincos_table((16, 16), 768)[..., ::5, ::5]
+    torch.testing.assert_close(found, units("embeddings")["sincos_16x16_768"], rtol=0, atol=1e-6)
+
+
+def test_the_reference_table_that_is_not_square_is_ours_folded(units):
+    """The released code numbers 12 x 8 places and reads them as 8 x 12."""
+    folded = sincos_table((12, 8), 64).flatten(2).unflatten(2, (8, 12))
+    torch.testing.assert_close(folded, units("embeddings")["sincos_8x12_64"], rtol=0, atol=1e-6)
+
+
+def test_one_half_of_a_position_is_its_row_the_other_its_column():
+    table = sincos_table((3, 5), 16)[0]
+    for row in range(3):
+        for column in range(5):
+            assert torch.equal(table[:8, row, column], sincos_table((7, 7), 16)[0, :8, row, 6])
+            assert torch.equal(table[8:, row, column], sincos_table((7, 7), 16)[0, 8:, 6, column])
 
 
 def test_smaller_grids_get_the_corner_of_the_table():

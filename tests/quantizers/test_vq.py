@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
 from openflextok.config import ConfigError, VQConfig
 from openflextok.quantizers import vq
@@ -111,3 +114,23 @@ def test_idle_codes_move_to_the_slots_that_are_furthest():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ConfigError):
         VQConfig(**settings)
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """A process whose codebook has drifted a little, as sums on GPUs make it; one step."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    quantizer = VQ(VQConfig(codes=8, dim=4, decay=0.9)).train()
+    torch.manual_seed(1 + rank)
+    quantizer.codebook_KD.add_(1e-3 * rank * torch.randn(8, 4))
+    quantizer(torch.randn(2, 3, 4, requires_grad=True))
+    quantizer.end_step(True)
+    save_file({"codebook": quantizer.codebook_KD, "mass": quantizer.mass_K}, f"{folder}/{rank}.safetensors")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_processes_end_a_step_with_one_codebook(tmp_path):
+    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -244,9 +244,18 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         vae = self.space if isinstance(self.space, AutoencoderKLConfig) else None
         channels = vae.latent_channels if vae else 3
-        unit = (2 ** (len(vae.block_out_channels) - 1) if vae else 1) * self.encoder.unit
+        downsample = 2 ** (len(vae.block_out_channels) - 1) if vae else 1
+        unit = downsample * math.lcm(self.encoder.unit, self.decoder.patch_size)
         if min(self.image_size) < unit or any(side % unit for side in self.image_size):
             raise ConfigError(f"image_size {self.image_size} must be multiples of {unit}, at least {unit}")
+        for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
+            h, w = (side // (downsample * part.patch_size) for side in self.image_size)
+            stretches = not isinstance(part, GridViTConfig) and part.interpolate_positions
+            fits = (h, w) == part.grid if isinstance(part, GridViTConfig) else h <= part.grid[0] and w <= part.grid[1]
+            if not (fits or stretches):
+                raise ConfigError(
+                    f"{name}.grid is {part.grid}, and image_size {self.image_size} has ({h}, {w}) patches: give it that grid"
+                )
         if not self.encoder.channels == self.decoder.channels == channels:
             found = f"encoder {self.encoder.channels}, decoder {self.decoder.channels}"
             raise ConfigError(f"channels of {found} must both be the {channels} latent channels of the space")

@@ -28,15 +28,19 @@ def unpatchify(x_BPK: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
 
 
 def sincos_table(grid: tuple[int, int], width: int, temperature: float = 10_000.0) -> Tensor:
-    """(1, D, h, w): a quarter each of sin and cos of one axis, then of the other (as in the released weights)."""
+    """(1, D, h, w): a quarter each of sin and cos of the row, then of the column.
+
+    Square tables are those of the released weights; others are folded there, (w, h) read as (h, w), and are not here.
+    """
     h, w = grid
     quarter = width // 4
     omega = 1 / temperature ** (torch.arange(quarter, dtype=torch.float32) / quarter)
-    first, second = torch.meshgrid(torch.arange(w).float(), torch.arange(h).float(), indexing="ij")
-    a, b = first.flatten()[:, None] * omega, second.flatten()[:, None] * omega
-    return (
-        torch.cat([a.sin(), a.cos(), b.sin(), b.cos()], dim=1).reshape(h, w, width).permute(2, 0, 1)[None].contiguous()
+    row_hx, column_wx = (
+        torch.cat([angle.sin(), angle.cos()], dim=1)
+        for angle in (torch.arange(side, dtype=torch.float32)[:, None] * omega for side in grid)
     )
+    table_hwD = torch.cat([row_hx[:, None].expand(-1, w, -1), column_wx.expand(h, -1, -1)], dim=2)
+    return table_hwD.permute(2, 0, 1)[None].contiguous()
 
 
 def _sincos(grid: tuple[int, int], width: int) -> nn.Parameter:

@@ -10,13 +10,15 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import ParametrizationList
 
 
 def _conv(inputs: int, outputs: int, stride: int) -> nn.Module:
-    return spectral_norm(nn.Conv2d(inputs, outputs, kernel_size=4, stride=stride, padding=1))
+    return spectral_norm(nn.Conv2d(inputs, outputs, kernel_size=4, stride=stride, padding=1), n_power_iterations=3)
 
 
 class PatchGAN(nn.Module):
@@ -29,9 +31,28 @@ class PatchGAN(nn.Module):
         for level in range(1, depth + 1):
             layers += [_conv(widths[level - 1], widths[level], 2 if level < depth else 1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, _conv(widths[-1], 1, 1))
+        self.train()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.layers(images_BCHW)
+
+    def train(self, mode: bool = True) -> PatchGAN:
+        """As usual, but for the norms: they follow the weights in `end_step` alone, however many forwards a step has."""
+        super().train(mode)
+        for norm in self._norms():
+            norm.eval()
+        return self
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Three power iterations of every spectral norm."""
+        for norm in self._norms():
+            norm.train()
+            norm()
+            norm.eval()
+
+    def _norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, ParametrizationList)]
 
 
 def critic_loss(real_B1HW: Tensor, fake_B1HW: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         gate_BLF, up_BLF = self.gate_up(x_BLD).chunk(2, dim=-1)
-        return self.down(F.silu(gate_BLF, inplace=not torch.is_grad_enabled()) * up_BLF)
+        in_place = not (torch.is_grad_enabled() or torch.compiler.is_compiling())  # saves writing to new memory
+        return self.down(F.silu(gate_BLF, inplace=in_place) * up_BLF)
 
 
 class AnyBlock(nn.Module):

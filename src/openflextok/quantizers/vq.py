@@ -83,6 +83,9 @@ class VQ(Quantizer):
         self.idle_K.add_(1).masked_fill_(counts_K > 0, 0)
         if self.config.restart_after:
             self._restart(slots_SD[furthest_S])
+        if self.config.decay is not None:  # sums on GPUs are not the same twice
+            for state in (self.codebook_KD, self.mass_K, self.idle_K):
+                from_first_process(state)
 
     def _follow(self, slots_SD: Tensor, ids_S: Tensor, counts_K: Tensor, decay: float) -> None:
         """Each code towards the mean of its slots, as heavy as the moving average of their number."""
@@ -112,3 +115,9 @@ def of_all_processes(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def from_first_process(state: Tensor) -> None:
+    """The first process's values, on every one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.broadcast(state, src=0)

@@ -97,7 +97,7 @@ class AutoencoderObjective(Objective):
         if step.image_losses.critic is not None:
             critic = step.image_losses.critic.module.to(device)
             judge = CriticStep(critic, lambda images, draws: step.rebuild(self.space.posterior(images), draws))
-            self.phases.append(Phase("critic", judge))
+            self.phases.append(Phase("critic", judge, judge.end_step))
 
     @torch.inference_mode()
     def export(self, folder: Path | None, training: str) -> None:

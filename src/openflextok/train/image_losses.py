@@ -30,9 +30,9 @@ class Weights(Protocol):
 
 
 class Hidden:
-    """Holds a module without registering it, so that another phase's weights stay out of this one's optimizer."""
+    """Holds a critic without registering it, so that another phase's weights stay out of this one's optimizer."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: PatchGAN) -> None:
         self.module = module
 
 
@@ -60,7 +60,7 @@ class ImageLosses(nn.Module):
 class CriticStep(nn.Module):
     """The critic's hinge loss on real images and on what `rebuild` makes of them, without a gradient there."""
 
-    def __init__(self, critic: nn.Module, rebuild: Callable[[Tensor, Draws], Tensor]) -> None:
+    def __init__(self, critic: PatchGAN, rebuild: Callable[[Tensor, Draws], Tensor]) -> None:
         super().__init__()
         self.critic, self.rebuild = critic, rebuild
 
@@ -68,3 +68,7 @@ class CriticStep(nn.Module):
         with torch.no_grad():
             rebuilt_BCHW = self.rebuild(images_BCHW, draws).float()
         return {"critic": critic_loss(self.critic(images_BCHW).float(), self.critic(rebuilt_BCHW).float())}, {}
+
+    def end_step(self, applied: bool) -> None:
+        if applied:
+            self.critic.end_step()

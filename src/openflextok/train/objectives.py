@@ -138,7 +138,8 @@ class TokenizerObjective(Objective):
         step = TokenizerStep(self.tokenizer, repa, image_losses)
         self.phases = [Phase("tokenizer", step, self._end_step)]
         if image_losses is not None and image_losses.critic is not None:
-            self.phases.append(Phase("critic", CriticStep(image_losses.critic.module.to(device), self._rebuild)))
+            judge = CriticStep(image_losses.critic.module.to(device), self._rebuild)
+            self.phases.append(Phase("critic", judge, judge.end_step))
         for part in (self.tokenizer.encoder, self.tokenizer.decoder):
             part.checkpoint_blocks = recipe.train.gradient_checkpointing  # pyright: ignore
 
