@@ -45,6 +45,9 @@ VARIANTS = {
         encoder=replace(ENCODER, patch_size=1, grid=(8, 8)),
         decoder=replace(DECODER, patch_size=1, grid=(8, 8)),
     ),
+    "two patches": replace(
+        PLAIN, encoder=replace(ENCODER, patch_size=4, grid=(2, 2)), decoder=replace(DECODER, patch_size=1, grid=(8, 8))
+    ),
     "axial": replace(PLAIN, encoder=replace(ENCODER, positions="axial"), decoder=replace(DECODER, positions="axial")),
     "one axial": replace(PLAIN, decoder=replace(DECODER, positions="axial")),
     "wide table": replace(
@@ -253,6 +256,16 @@ def test_the_smaller_position_table_decides_the_native_size(folder):
     tokenizer = oft.load(folder)
     assert tokenizer.image_size == (96, 128)
     tokenizer.decode(torch.zeros(1, 2, dtype=torch.int64), steps=1)
+
+
+def test_the_native_size_suits_both_kinds_of_patches(tmp_path, randomise):
+    """5 x 5 patches of 2 latents hold 2 x 2 of 4, not three."""
+    config = replace(PLAIN, encoder=replace(ENCODER, grid=(5, 5)), decoder=replace(DECODER, patch_size=4))
+    checkpoint.save(randomise(Tokenizer(config)), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "official", to="official")
+    tokenizer = oft.load(tmp_path / "official")
+    assert tokenizer.image_size == (16, 16)
+    assert tokenizer.decode(tokenizer.encode(torch.zeros(1, 3, 16, 16)), steps=1).shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize("message", CONFIG_ERRORS)

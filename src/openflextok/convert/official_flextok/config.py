@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,14 +67,15 @@ def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], 
     downsample = 2 ** (len(space.block_out_channels) - 1)
     tables = [(e["enc_patch_emb"], e["enc_posemb_module"]), (d["dec_noise_patch_emb"], d["dec_patches_posemb_module"])]
     patches = [_square(embedder) for embedder, _ in tables]
-    sides = [[size * patch * downsample for size in _grid(t)] for (_, t), patch in zip(tables, patches, strict=True)]
+    unit = math.lcm(*patches)
+    sides = [[size * patch // unit for size in _grid(t)] for (_, t), patch in zip(tables, patches, strict=True)]
     registers = e["enc_register_module"]["n_max"]
     if e["enc_register_module"].get("n_eval") not in (None, registers):
         raise ConfigError(f"encoder.enc_register_module.n_eval: only null or n_max = {registers} can be honoured")
     trunk, trunk2, null = e["enc_transformer"], d["dec_transformer"], d["dec_latent_dropout"]
     depth = trunk2.get("depth", 12)
     config = TokenizerConfig(
-        image_size=(min(side[0] for side in sides), min(side[1] for side in sides)),
+        image_size=(unit * downsample * min(s[0] for s in sides), unit * downsample * min(s[1] for s in sides)),
         space=space,
         encoder=RegisterViTConfig(
             channels=e["enc_patch_emb"]["channels_in"],
