@@ -59,6 +59,22 @@ def matmul_peak(dtype: torch.dtype) -> Timing:
     return measure(matmul(dtype))
 
 
+PRODUCTS = (
+    5  # of a turn: a first product alone finds cold caches and clocks, and took a third longer than the later ones
+)
+
+
+def products(dtype: torch.dtype) -> Callable[[], None]:
+    """That product, PRODUCTS times."""
+    product = matmul(dtype)
+
+    def run() -> None:
+        for _ in range(PRODUCTS):
+            product()
+
+    return run
+
+
 MATMUL_FLOPS = 2 * 2048**3
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import MATMUL_FLOPS, Timing, in_turns, matmul, measure, row, write
+from common import MATMUL_FLOPS, PRODUCTS, Timing, in_turns, measure, products, row, write
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from openflextok import checkpoint
@@ -69,10 +69,10 @@ def flops_of(call: Any) -> int:
 
 def stage(name: str, call: Any, dtype: torch.dtype, turns: int = 5, **about: Any) -> dict[str, object]:
     """One row: seconds, FLOPs, and the share of the matmul peak, which is measured in the same turns (it moves)."""
-    flops, product = flops_of(call), matmul(dtype)
-    found = in_turns({"peak": product, "stage": call}, turns)
+    flops = flops_of(call)
+    found = in_turns({"peak": products(dtype), "stage": call}, turns)
     time, peak = found["stage"], found["peak"]
-    ratio = flops / MATMUL_FLOPS
+    ratio = flops / (PRODUCTS * MATMUL_FLOPS)
     share = Timing(ratio * peak.minimum / time.minimum, ratio * peak.median / time.median)
     result = row(stage=name, dtype=str(dtype), **about, seconds=time, gflops=round(flops / 1e9, 1), share=share)
     print(result, flush=True)
