@@ -11,75 +11,15 @@ import torch
 from parity import PARITY, Case
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from variants import DECODER, ENCODER, PLAIN, VARIANTS
 
 import openflextok as oft
 from openflextok import checkpoint
-from openflextok.config import (
-    AutoencoderKLConfig,
-    FlowDecoderConfig,
-    FSQConfig,
-    LogitNormalConfig,
-    ModeConfig,
-    RegisterViTConfig,
-    TokenizerConfig,
-    UniformChoiceConfig,
-    UniformConfig,
-)
+from openflextok.config import AutoencoderKLConfig, LogitNormalConfig, TokenizerConfig, UniformChoiceConfig
 from openflextok.convert import official_flextok
 from openflextok.convert.formats import convert
-from openflextok.lengths import power_lengths
 from openflextok.storage import CheckpointError, WeightsFile
 from openflextok.tokenizer import Tokenizer
-
-SPACE = AutoencoderKLConfig(4, (8, 16), 1, norm_num_groups=4, scaling_factor=0.7)
-ENCODER = RegisterViTConfig(4, 2, 64, 1, (4, 4), 8, head_dim=64)
-DECODER = FlowDecoderConfig(4, 2, 128, 3, (4, 4), 8, head_dim=64, null_probability=0.2)
-PLAIN = TokenizerConfig((16, 16), SPACE, ENCODER, FSQConfig(), UniformChoiceConfig(power_lengths(8)), DECODER)
-
-VARIANTS = {
-    "plain": PLAIN,
-    "depths": replace(PLAIN, encoder=replace(ENCODER, depth=3), decoder=replace(DECODER, depth=1, feature_block=1)),
-    "head_dim": replace(PLAIN, encoder=replace(ENCODER, head_dim=32), decoder=replace(DECODER, head_dim=16)),
-    "patch": replace(
-        PLAIN,
-        encoder=replace(ENCODER, patch_size=1, grid=(8, 8)),
-        decoder=replace(DECODER, patch_size=1, grid=(8, 8)),
-    ),
-    "two patches": replace(
-        PLAIN, encoder=replace(ENCODER, patch_size=4, grid=(2, 2)), decoder=replace(DECODER, patch_size=1, grid=(8, 8))
-    ),
-    "axial": replace(PLAIN, encoder=replace(ENCODER, positions="axial"), decoder=replace(DECODER, positions="axial")),
-    "one axial": replace(PLAIN, decoder=replace(DECODER, positions="axial")),
-    "wide table": replace(
-        PLAIN, image_size=(24, 16), encoder=replace(ENCODER, grid=(6, 4)), decoder=replace(DECODER, grid=(6, 4))
-    ),
-    "time": replace(PLAIN, decoder=replace(DECODER, max_timestep=1000.0)),
-    "levels": replace(
-        PLAIN,
-        quantizer=FSQConfig((7, 6, 5, 4)),
-        encoder=replace(ENCODER, slot_dim=4),
-        decoder=replace(DECODER, token_dim=4),
-    ),
-    "registers": replace(
-        PLAIN,
-        encoder=replace(ENCODER, num_registers=12),
-        decoder=replace(DECODER, num_tokens=12),
-        lengths=UniformChoiceConfig(tuple(range(1, 13))),
-    ),
-    "zero null": replace(PLAIN, decoder=replace(DECODER, zero_null=True, null_probability=0.0)),
-    "times": replace(PLAIN, decoder=replace(DECODER, timesteps=LogitNormalConfig())),
-    "uniform times": replace(PLAIN, decoder=replace(DECODER, timesteps=UniformConfig())),
-    "mode": replace(PLAIN, decoder=replace(DECODER, timesteps=ModeConfig(1.29))),
-    "autoencoder": replace(
-        PLAIN,
-        image_size=(32, 32),
-        space=AutoencoderKLConfig(
-            6, (8, 8, 16), 2, norm_num_groups=8, scaling_factor=1.3, mid_block_add_attention=False, use_quant_conv=False
-        ),
-        encoder=replace(ENCODER, channels=6),
-        decoder=replace(DECODER, channels=6),
-    ),
-}
 
 
 def as_official(config: TokenizerConfig) -> TokenizerConfig:

@@ -1,0 +1,79 @@
+"""The plain reference equals the reference tensors; and the library equals it for all that an official config can vary."""
+
+import json
+import zlib
+
+import pytest
+import torch
+from parity import Case, relative
+from reference import Reference
+from safetensors.torch import load_file
+from variants import CORNERS, VARIANTS
+
+import openflextok as oft
+from openflextok import checkpoint
+from openflextok.convert.formats import convert
+from openflextok.tokenizer import Tokenizer
+
+GUIDANCE = {"g1": ("none", 1.0), "cfg3": ("cfg", 3.0), "apg7.5": ("apg", 7.5)}
+
+
+def reference_of(folder) -> Reference:
+    return Reference(json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors"))
+
+
+def test_the_reference_equals_the_reference_tensors(case: Case) -> None:
+    reference, expected, sample = reference_of(case.folder), case.expected, 1
+    z = reference.z(expected["vae.latents_mode"][sample])
+    values, ids, margin = reference.quantise(z)
+    assert relative(z, expected["enc.z_mode"][sample]) < 1e-5
+    assert torch.equal(ids, expected["enc.tokens_mode"][sample])
+    assert relative(margin, expected["enc.fsq_margin_mode"][sample]) < 1e-4
+    noised, t = expected["dec.noised"][sample], expected["dec.timesteps"][sample].item()
+    for name, kept, null in (
+        ("cond_k1", 1, False),
+        ("cond_k7", 7, False),
+        ("cond_kall", len(ids), False),
+        ("uncond", 7, True),
+    ):
+        velocity = reference.velocity(noised, values, kept, null, t)
+        assert relative(velocity, expected[f"dec.velocity_{name}"][sample]) < 5e-5, name  # float32 sinusoids
+    for name, guidance in GUIDANCE.items():
+        latents = reference.decode(values, 8, expected["detok.noise"][sample], 5, *guidance)
+        assert relative(latents, expected[f"detok.latents_k8_{name}"][sample]) < 1e-4, name
+
+
+@pytest.mark.parametrize("name", VARIANTS | CORNERS)
+def test_the_library_equals_the_reference(name, randomise, tmp_path) -> None:
+    config = (VARIANTS | CORNERS)[name]
+    tokenizer = randomise(Tokenizer(config), seed=zlib.crc32(name.encode()))
+    if config.decoder.zero_null:
+        torch.nn.init.zeros_(tokenizer.decoder.null_token)
+    checkpoint.save(tokenizer, tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "official", to="official")
+    reference, tokenizer = reference_of(tmp_path / "official"), oft.load(tmp_path / "official")
+
+    generator = torch.Generator().manual_seed(5)
+    images = torch.rand(2, 3, *config.image_size, generator=generator) * 2 - 1
+    latents = tokenizer.space.encode(images)
+    tokens = tokenizer.encode(images)
+    values, ids, margins = zip(*[reference.quantise(reference.z(sample)) for sample in latents], strict=True)
+    sure = (torch.stack(margins) > 3e-4).all(-1)
+    assert sure.float().mean() > 0.9
+    assert torch.equal(tokens.ids[sure], torch.stack(ids)[sure])
+
+    lengths, noise = torch.tensor([1, 5]), torch.randn(latents.shape, generator=generator)
+    for guidance, strength in GUIDANCE.values():
+        found = tokenizer.decode(
+            tokens,
+            lengths=lengths,
+            steps=3,
+            noise=noise,
+            guidance=None if guidance == "none" else f"{guidance}:{strength}",
+        )
+        decoded = [
+            reference.decode(value, length, start, 3, guidance, strength)
+            for value, length, start in zip(values, lengths.tolist(), noise, strict=True)
+        ]
+        expected = tokenizer.space.decode(torch.stack(decoded).float()).clamp(-1, 1)
+        assert relative(found, expected) < 1e-3, guidance
