@@ -201,6 +201,8 @@ def _what_it_is(folder: Path) -> str:
         return f"; it is the folder of a training: give {folder / TRAINED}"
     if (folder / "job.json").is_file():
         return "; it is a set of tokens, whose job.json names the tokenizer"
+    for file in sorted(folder.glob("*.safetensors")):
+        return f"; an official file with its config in its header is given by its own name: {file}"
     return pickle_hint(folder)
 
 

@@ -265,6 +265,8 @@ def test_what_is_neither_format(tmp_path):
     refused(tmp_path, "not a tokenizer of this library: format None, expected 'openflextok-1'")
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     refused(tmp_path / "a.safetensors", "a.safetensors has no FlexTok config in its header: give the folder")
+    (tmp_path / "config.json").unlink()
+    refused(tmp_path, "it has no config.json; an official file .* is given by its own name: .*a.safetensors")
 
 
 def test_a_description_of_another_autoencoder(folder):
