@@ -47,7 +47,7 @@ def test_velocities(case: Case, backend: str) -> None:
     assert_below(errors, 2e-5)
 
 
-def test_decoding(case: Case) -> None:
+def test_decoding(case: Case, backend: str) -> None:
     errors = decoding_errors(case.load(), case)
     assert errors.keys() == {name for name in case.expected if name.startswith("detok.images")}
     assert_below(errors, 1e-4)
@@ -66,6 +66,26 @@ def test_bf16(case: Case, backend: str) -> None:
         assert (codes == wanted).float().mean() > 0.9, "a dimension in ten may fall to the neighbouring level"
         assert (codes - wanted).abs().max() <= 0.51, "and to no other"
     assert quantised == [torch.float32] * 2
+
+
+def test_bf16_velocities(case: Case, backend: str) -> None:
+    tokenizer = case.load()
+    with torch.autocast("cpu", torch.bfloat16):
+        errors = velocity_errors(tokenizer, case)
+    assert_below({name: error for name, error in errors.items() if "velocity" in name}, 0.06)
+
+
+@pytest.mark.parametrize("autocast", [True, False], ids=["autocast", "weights"])
+def test_bf16_decoding(case: Case, autocast: bool) -> None:
+    """From the reference's ids, the root mean square of the difference."""
+    tokenizer = case.load(dtype=torch.float32 if autocast else torch.bfloat16)
+    ids, noise = case.expected["enc.tokens_mode"], case.expected["detok.noise"]
+    for name, guidance in {"g1": None, "cfg3": "cfg:3", "apg7.5": "apg:7.5"}.items():
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = tokenizer.decode(ids[:, :8], steps=5, guidance=guidance, noise=noise).float()
+        expected = case.expected[f"detok.images_k8_{name}"].clamp(-1, 1)
+        error = ((found - expected).square().mean() / expected.square().mean()).sqrt()
+        assert error < 0.04, name
 
 
 @pytest.mark.parametrize("single_file", [False, True])

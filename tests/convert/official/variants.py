@@ -1,6 +1,8 @@
 """What an official config can vary: one tiny tokenizer for each."""
 
 from dataclasses import replace
+from random import Random
+from typing import Any
 
 from openflextok.config import (
     AutoencoderKLConfig,
@@ -76,3 +78,49 @@ CORNERS = {
         decoder=replace(DECODER, grid=(8, 8), positions="axial"),
     ),
 }
+
+
+def drawn(seed: int) -> TokenizerConfig:
+    """One of many: everything at once, at random."""
+    r = Random(seed)
+    channels, levels, registers = r.choice([4, 8, 16]), r.choices(range(2, 10), k=r.randint(1, 7)), r.randint(4, 31)
+    latents = r.choice([4, 8, 12]), r.choice([4, 8, 12])
+    widths = tuple(r.choice([8, 16, 32]) for _ in range(r.randint(1, 3)))
+
+    def part() -> dict[str, Any]:
+        patch_size, head_dim, positions = r.choice([1, 2, 4]), r.choice([16, 32, 64]), r.choice(["sincos", "axial"])
+        grid = tuple(side // patch_size + r.choice([0, 0, 1, 3]) for side in latents)
+        return {
+            "channels": channels,
+            "patch_size": patch_size,
+            "width": head_dim * r.choice([1, 2, 3]),
+            "head_dim": head_dim,
+            "depth": r.randint(1, 3),
+            "grid": (max(grid),) * 2 if positions == "axial" else grid,
+            "positions": positions,
+        }
+
+    return TokenizerConfig(
+        (latents[0] * 2 ** (len(widths) - 1), latents[1] * 2 ** (len(widths) - 1)),
+        AutoencoderKLConfig(
+            channels,
+            widths,
+            r.randint(1, 3),
+            norm_num_groups=r.choice([2, 4, 8]),
+            scaling_factor=r.choice([0.18215, 0.7, 1.3]),
+            mid_block_add_attention=r.random() < 0.7,
+            use_quant_conv=r.random() < 0.7,
+            use_post_quant_conv=r.random() < 0.7,
+        ),
+        RegisterViTConfig(num_registers=registers, slot_dim=len(levels), **part()),
+        FSQConfig(tuple(levels)),
+        UniformChoiceConfig(tuple(range(1, registers + 1))),
+        FlowDecoderConfig(
+            num_tokens=registers,
+            token_dim=len(levels),
+            max_timestep=r.choice([1.0, 7.0, 1000.0]),
+            zero_null=r.random() < 0.4,
+            feature_block=1,
+            **part(),
+        ),
+    )
