@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
 from openflextok import catalog, checkpoint
+from openflextok.config import to_dict
 from openflextok.convert import official_flextok
 from openflextok.convert.transformers_llama import write_llama
 from openflextok.storage import WeightsFile, read_json
+
+logger = logging.getLogger(__name__)
 
 # Kept beside a converted official checkpoint, so that the way back restores it exactly.
 ORIGIN, EXTRAS = "official.json", "official.safetensors"
@@ -47,14 +51,21 @@ def _convert_tokenizer(path: Path, out: Path, to: str, dtype: torch.dtype | None
     if entries is not None:
         extras = official_flextok.extras(path)
     elif (path / ORIGIN).is_file():
-        entries = read_json(path / ORIGIN)
+        origin = read_json(path / ORIGIN)
+        if origin.get("read as") == to_dict(stored.config):
+            entries = origin["config"]
+        else:
+            logger.warning(
+                "%s is not what was converted: the official config is written anew from it", path / checkpoint.CONFIG
+            )
         kept = WeightsFile(path / EXTRAS) if (path / EXTRAS).is_file() else None
         extras = {name: kept.read(name) for name in kept.shapes} if kept else {}
     if to == "official":
         card = checkpoint.default_card(stored.about)
         official_flextok.write(out, stored.config, stored.weights, entries=entries, extras=extras, card=card)
         return
-    also = {} if entries is None else {ORIGIN: (json.dumps(entries, indent=2) + "\n").encode()}
+    origin = {"read as": to_dict(stored.config), "config": entries}
+    also = {} if entries is None else {ORIGIN: (json.dumps(origin, indent=2) + "\n").encode()}
     if extras:
         also[EXTRAS] = save(extras)
     weights = {name: stored.weights.read(name, dtype) for name in stored.weights.shapes}

@@ -109,12 +109,30 @@ CONFIG_ERRORS = {  # message: change
     r"module encoder.enc_unpacker is missing": lambda d: modules(d, "encoder").pop("enc_unpacker"),
     r"module regularizer is missing": lambda d: d.pop("regularizer"),
     r"the config lacks the entry 'n_max'": lambda d: at(d, "enc_register_module").pop("n_max"),
-    r"modules run in the order dec_registers_posemb_module, dec_latent_dropout, dec_nested_dropout": lambda d: modules(
-        d
-    ).update(dec_nested_dropout=modules(d).pop("dec_nested_dropout")),
-    r"input_list_read_keys is \['enc_registers', 'enc_vae_latents_patched'\]: expected": lambda d: at(
-        d, "enc_seq_packer"
-    )["input_list_read_keys"].reverse(),
+    r"dec_latent_dropout.read_write_key reads 'dec_registers_proj' of decoder.dec_registers_posemb_module.write_key: only": (
+        lambda d: modules(d).update(dec_nested_dropout=modules(d).pop("dec_nested_dropout"))
+    ),
+    r"enc_seq_packer.input_list_read_keys reads 'enc_registers', .*: only that of encoder.enc_posemb_module.write_key, ": (
+        lambda d: at(d, "enc_seq_packer")["input_list_read_keys"].reverse()
+    ),
+    r"enc_seq_packer.input_list_read_keys reads 'enc_registers' of encoder.enc_register_module": (
+        lambda d: at(d, "enc_seq_packer").update(input_list_read_keys=["enc_registers"])
+    ),
+    r"enc_to_latents.read_key reads 'enc_registers' of encoder.enc_unpacker.inner_seq_write_keys\[0\]: only": (
+        lambda d: at(d, "enc_unpacker")["inner_seq_write_keys"].reverse()
+    ),
+    r"dec_nested_dropout.read_write_key reads 'dec_registers_proj' of decoder.dec_from_latents.write_key: only": (
+        lambda d: at(d, "dec_registers_posemb_module").update(write_key="unused")
+    ),
+    r"dec_from_latents.read_key reads 'enc_registers' of encoder.enc_to_latents.write_key: only that of regularizer": (
+        lambda d: at(d, "dec_from_latents").update(read_key="enc_registers")
+    ),
+    r"dec_to_patches.adaLN_emb_read_key reads 'other' of no module": (
+        lambda d: at(d, "dec_to_patches").update(adaLN_emb_read_key="other")
+    ),
+    r"vae.vae_latents_read_key reads 'vae_latents' of vae.vae_latents_write_key: only that of decoder.dec_channels": (
+        lambda d: at(d, "vae").update(vae_latents_read_key="vae_latents")
+    ),
     r"vae.scaling_factor is that of 'EPFL-VILAB/flextok_vae_c16': write it there": lambda d: at(d, "vae").update(
         scaling_factor=None, hf_hub_path="EPFL-VILAB/flextok_vae_c16"
     ),
@@ -130,7 +148,7 @@ ENTRY_ERRORS = [  # module, entry, value, message
     ("dec_transformer", "qkv_bias", True, "dec_transformer.qkv_bias is True: only False can be honoured"),
     ("dec_transformer", "rope_forward_read_key", "rope", "rope_forward_read_key is 'rope': only null can be honoured"),
     ("dec_transformer", "adaLN_emb_read_key", None, "adaLN_emb_read_key is None: only the name of what it reads"),
-    ("dec_transformer", "depth", "2", "dec_transformer.depth is '2': expected a whole number of at least 1"),
+    ("dec_transformer", "depth", "2", "dec_transformer.depth is '2': expected a whole number of 1 to 65,536"),
     ("dec_transformer", "dim", 0, "dec_transformer.dim is 0: expected a whole number"),
     ("dec_transformer", "adaLN_expansion", 1, r"per_subseq_embs and adaLN_expansion are \(True, 1\)"),
     ("dec_seq_packer", "per_subseq_embs", False, r"per_subseq_embs and adaLN_expansion are \(False, 2\)"),
@@ -179,6 +197,14 @@ def test_what_changes_nothing_is_accepted(module, entries, folder):
     change_config(folder, lambda d: at(d, module).update(entries))
     assert oft.load(folder).fingerprint() == plain
     change_config(folder, lambda d: at(d, "dec_seq_packer").pop("mask_mode"))
+    assert oft.load(folder).fingerprint() == plain
+
+
+def test_keys_may_have_any_names(folder):
+    plain, text = oft.load(folder).fingerprint(), (folder / "config.json").read_text()
+    for key in ("vae_latents", "enc_registers", "dec_patches", "dec_temb", "timesteps"):
+        text = text.replace(f'"{key}"', f'"renamed {key}"')
+    (folder / "config.json").write_text(text)
     assert oft.load(folder).fingerprint() == plain
 
 
@@ -477,3 +503,38 @@ def test_mapped_weights_can_be_trained_without_touching_the_file(folder):
             parameter.add_(1)
     assert (folder / "model.safetensors").read_bytes() == before
     assert copy.deepcopy(tokenizer).fingerprint() == tokenizer.fingerprint()
+
+
+def test_an_autoencoder_is_described_where_the_entries_do_not_say_all():
+    released = AutoencoderKLConfig(16, scaling_factor=1.5)
+    assert official_flextok.description_of(released, {"vae": {"scaling_factor": 1.5}}) == ""
+    for space, entry in ((released, None), (replace(released, layers_per_block=1), 1.5)):
+        text = official_flextok.description_of(space, {"vae": {"scaling_factor": entry}})
+        assert json.loads(text)["scaling_factor"] == 1.5
+
+
+def test_a_scaling_factor_of_the_description_survives(folder, tmp_path):
+    change_config(folder, lambda d: at(d, "vae").update(scaling_factor=None))
+    data = json.loads((folder / "vae_config.json").read_text())
+    (folder / "vae_config.json").write_text(json.dumps(data | {"scaling_factor": 1.5}))
+    convert(folder, tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "back", to="official")
+    assert oft.load(tmp_path / "back").config.space.scaling_factor == 1.5
+
+
+def test_a_changed_config_is_not_overruled_by_the_kept_one(folder, tmp_path, caplog):
+    convert(folder, tmp_path / "ours")
+    path = tmp_path / "ours" / "config.json"
+    data = json.loads(path.read_text())
+    data["tokenizer"]["space"]["scaling_factor"] = 9.0
+    path.write_text(json.dumps(data))
+    convert(tmp_path / "ours", tmp_path / "back", to="official")
+    assert "is not what was converted" in caplog.text
+    assert oft.load(tmp_path / "back").config.space.scaling_factor == 9.0
+
+
+def test_aliases_that_unfold_without_end(tmp_path):
+    levels = [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    bomb = "\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x,x]", *levels])
+    with pytest.raises(CheckpointError, match="neither a Python value nor YAML"):
+        official_flextok.parse_header({"vae": bomb}, tmp_path)

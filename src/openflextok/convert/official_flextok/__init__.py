@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from openflextok.files import atomic_file, atomic_folder, write_atomic
 from openflextok.storage import CheckpointError, Weights, WeightsFile, read_json, replaceable
 
 CONFIG, WEIGHTS, VAE_CONFIG, CARD = "config.json", "model.safetensors", "vae_config.json", "README.md"
+MOST_VALUES = 100_000  # in one entry of a header
 LICENCE = "Apple Machine Learning Research Model License: for research purposes only"
 ABOUT = {
     "licence": LICENCE,
@@ -69,8 +70,8 @@ def _literal(text: str, where: str) -> Any:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     try:
-        return _none(yaml.safe_load(text))
-    except (yaml.YAMLError, RecursionError):
+        return _none(yaml.safe_load(text), count())
+    except (yaml.YAMLError, OverflowError, RecursionError):
         raise CheckpointError(f"{where} is neither a Python value nor YAML: copy or download the file again") from None
 
 
@@ -81,12 +82,14 @@ def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _none(value: Any) -> Any:
-    """YAML spells it null; a text that Python wrote says None."""
+def _none(value: Any, values: Iterator[int]) -> Any:
+    """YAML spells it null; a text that Python wrote says None. Aliases that unfold to more than a config holds are refused."""
+    if next(values) > MOST_VALUES:
+        raise OverflowError
     if isinstance(value, dict):
-        return {name: _none(item) for name, item in value.items()}
+        return {name: _none(item, values) for name, item in value.items()}
     if isinstance(value, list):
-        return [_none(item) for item in value]
+        return [_none(item, values) for item in value]
     return None if value == "None" else value
 
 
@@ -130,9 +133,7 @@ def write(
         raise CheckpointError(str(error)) from None
     tensors = {**dict(official_tensors(weights, official_decoder(config).zero_null)), **(extras or {})}
     assert isinstance(config.space, AutoencoderKLConfig)
-    space = replace(config.space, scaling_factor=1.0)
-    released = AutoencoderKLConfig(latent_channels=space.latent_channels)
-    description = "" if space == released else json.dumps(describe_autoencoder(config.space), indent=2) + "\n"
+    description = description_of(config.space, entries)
     if out.suffix == ".safetensors":
         beside = out.parent / VAE_CONFIG
         if beside.exists() and beside.read_text() != description:
@@ -151,3 +152,11 @@ def write(
         write_atomic(folder / CARD, card)
         if description:
             write_atomic(folder / VAE_CONFIG, description)
+
+
+def description_of(space: AutoencoderKLConfig, entries: Mapping[str, Any]) -> str:
+    """A vae_config.json; empty for the released shape, where the entries say its scaling factor."""
+    released = AutoencoderKLConfig(latent_channels=space.latent_channels, scaling_factor=space.scaling_factor)
+    if space == released and entries["vae"].get("scaling_factor") is not None:
+        return ""
+    return json.dumps(describe_autoencoder(space), indent=2) + "\n"

@@ -44,6 +44,7 @@ from openflextok.convert.official_flextok.modules import (
     check_value,
     class_name,
 )
+from openflextok.convert.official_flextok.wiring import check_wiring
 from openflextok.lengths import power_lengths
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], 
     e = check_modules(parts["encoder"].get("module_dict"), ENCODER, known["encoder"]["module_dict"], "encoder.")
     decoder = _without_alignment(parts["decoder"].get("module_dict"))
     d = check_modules(decoder, DECODER, known["decoder"]["module_dict"], "decoder.")
-    _check_wiring(e, d)
+    _check_streams(e, d)
+    check_wiring(entries, known)
     space = _autoencoder(parts["vae"], shapes, vae_config)
     downsample = 2 ** (len(space.block_out_channels) - 1)
     tables = [(e["enc_patch_emb"], e["enc_posemb_module"]), (d["dec_noise_patch_emb"], d["dec_patches_posemb_module"])]
@@ -118,28 +120,18 @@ def _without_alignment(modules: Any) -> Any:
     return {n: m for n, m in modules.items() if "repa" not in n} if isinstance(modules, dict) else modules
 
 
-def _check_wiring(encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[str, Any]]) -> None:
-    """Patches before registers; positions, then mask tokens, then the null condition; one number per stream and block."""
-    for modules, name, mask, order in (
-        (encoder, "enc_seq_packer", "causal_last", (("enc_posemb_module", "write_key"), ("enc_register_module", "registers_write_key"))),
-        (decoder, "dec_seq_packer", "full", (("dec_patches_posemb_module", "write_key"), ("dec_latent_dropout", "read_write_key"))),
-    ):  # fmt: skip
-        packer = modules[name]
-        if packer.get("mask_mode", "full") != mask:
-            raise ConfigError(f"{name}.mask_mode is {packer.get('mask_mode')!r}: only {mask!r} can be honoured")
-        expected = [modules[module][key] for module, key in order]
-        if packer["input_list_read_keys"] != expected:
-            raise ConfigError(f"{name}.input_list_read_keys is {packer['input_list_read_keys']}: expected {expected}")
+def _check_streams(encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[str, Any]]) -> None:
+    """Causal registers, full attention in the decoder; one number per stream and block; positions of one kind."""
+    for modules, name, mask in ((encoder, "enc_seq_packer", "causal_last"), (decoder, "dec_seq_packer", "full")):
+        found = modules[name].get("mask_mode", "full")
+        if found != mask:
+            raise ConfigError(f"{name}.mask_mode is {found!r}: only {mask!r} can be honoured")
     streams = decoder["dec_seq_packer"].get("per_subseq_embs"), decoder["dec_transformer"].get("adaLN_expansion")
     if streams != (True, 2):
         raise ConfigError(f"per_subseq_embs and adaLN_expansion are {streams}: only (True, 2) can be honoured")
     registers = decoder["dec_registers_posemb_module"]
     if len(registers["max_sizes"]) != 1 or registers.get("posemb_type") != "learnable_sum":
         raise ConfigError("dec_registers_posemb_module: only one learnable_sum table of one size can be honoured")
-    steps = ("dec_registers_posemb_module", "dec_nested_dropout", "dec_latent_dropout")
-    found = [name for name in decoder if name in steps]
-    if found != list(steps) and list(decoder) != sorted(decoder):  # a file with sorted names has lost the order
-        raise ConfigError(f"modules run in the order {', '.join(found)}: only {', '.join(steps)} can be honoured")
 
 
 REPEATED = ("dim", "channels_in", "channels_out", "patch_sizes", "dim_in", "dim_out", "max_sizes", "out_channels")

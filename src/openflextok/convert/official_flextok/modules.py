@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from openflextok.config import ConfigError, nearest
+from openflextok.convert.official_flextok.wiring import OPTIONAL, wires_of
 
-COUNT, NUMBER, SIZES = "a whole number of at least 1", "a finite number", "a list of whole numbers of at least 1"
+MOST = 2**16  # far beyond any size of a model
+COUNT, NUMBER, SIZES = (
+    f"a whole number of 1 to {MOST:,}",
+    "a finite number",
+    f"a list of whole numbers of 1 to {MOST:,}",
+)
 ANY = "anything"  # a matter of training or of running, or checked elsewhere
 Rule = str | tuple[Any, ...]
 
@@ -25,7 +30,8 @@ CLASSES: dict[str, dict[str, Rule]] = {
     "PerSampleOp": {"per_sample_op": ANY},
     "PatchEmbedder": {
         **dict.fromkeys(("channels_in", "dim"), COUNT),
-        **dict.fromkeys(("flatten_patches", "weight_init_style"), ANY),
+        "weight_init_style": ANY,
+        "flatten_patches": (False,),
         "patch_sizes": SIZES,
     },
     "PositionalEmbeddingAdder": {
@@ -82,11 +88,6 @@ CLASSES: dict[str, dict[str, Rule]] = {
     "MinRFPipeline": {"out_channels": COUNT},
     "SequentialModuleDictWrapper": {"module_dict": ANY},
 }
-# Entries that end in _key or _keys wire the modules together. These may be there or not; the others as in the template.
-OPTIONAL_WIRES = {
-    "eval_keep_k_read_key", "train_keep_k_write_key", "eval_drop_flag_read_key", "noise_write_key", "noise_read_key",
-    "vae_kl_loss_write_key", "intermediate_layer_write_key", "target_sizes_read_key", "n_patches_write_key",
-}  # fmt: skip
 PARTS = {
     "vae": ("StableDiffusionVAE",),
     "encoder": ("SequentialModuleDictWrapper",),
@@ -132,7 +133,7 @@ def check_modules(
 ) -> dict[str, dict[str, Any]]:
     """Every module has a known name, class and entries."""
     if not isinstance(modules, dict):
-        raise ConfigError(f"{where.rstrip('.')} is {modules!r}: expected modules by name")
+        raise ConfigError(f"{where}module_dict is {modules!r}: expected modules by name")
     for name, module in modules.items():
         if name not in known:
             raise ConfigError(f"unknown module {where}{name}{nearest(name, known)}")
@@ -149,12 +150,12 @@ def check_modules(
 def _check_entries(
     module: Mapping[str, Any], known: Mapping[str, Rule], template: Mapping[str, Any], where: str
 ) -> None:
-    wires = {name for name in {*module, *template} - OPTIONAL_WIRES if re.search(r"_keys?$", name)}
+    wires = wires_of({**module, **template})
     for name in sorted(wires):
         if (module.get(name) is None) != (template.get(name) is None):
             expected = "null" if template.get(name) is None else "the name of what it reads or writes"
             raise ConfigError(f"{where}.{name} is {module.get(name)!r}: only {expected} can be honoured")
-    for name in module.keys() - wires - OPTIONAL_WIRES - {"_target_", "_partial_"}:
+    for name in module.keys() - wires - OPTIONAL - {"_target_", "_partial_"}:
         if name not in known:
             raise ConfigError(f"{where}: unknown entry {name!r}{nearest(name, known)}")
         check_value(module[name], known[name], f"{where}.{name}")
@@ -177,4 +178,4 @@ def check_value(value: Any, rule: Rule, where: str) -> None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST
