@@ -297,3 +297,8 @@ def test_a_built_in_name_wins(monkeypatch, tmp_path, make_tokenizer):
 def test_the_config_on_disk_is_the_tokenizers(folder, make_config):
     data = json.loads((folder / "config.json").read_text())
     assert data == {"format": "openflextok-1", "about": to_dict(ABOUT), "tokenizer": to_dict(make_config())}
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(NotFound, match="the name of a checkpoint is empty"):
+        checkpoint.load("")

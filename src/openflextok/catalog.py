@@ -22,6 +22,8 @@ def built_in_names() -> list[str]:
 def find(name: str | Path | None, weights: str = "model.safetensors") -> Path:
     """A built-in name, a folder, a safetensors file, or a Hub id ('owner/name') -> where it lies; None: the default."""
     text = str(name) if name is not None else DEFAULT
+    if not text:
+        raise NotFound("the name of a checkpoint is empty: give a folder, a built-in name or a Hub id")
     if text in built_in_names():
         return BUILT_IN / text
     path = Path(text).expanduser()

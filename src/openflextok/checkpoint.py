@@ -185,7 +185,10 @@ def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
     data = read_json(path)
     if data.get("format") != FORMAT:
         found = data.get("format", data.get("_class_name"))
-        raise CheckpointError(f"{path} is not a {wanted} of this library: format {found!r}, expected {FORMAT!r}")
+        official = "" if kind is GeneratorConfig else "; nor has it the parts of an official FlexTok"
+        raise CheckpointError(
+            f"{path} is not a {wanted} of this library: format {found!r}, expected {FORMAT!r}{official}"
+        )
     other = {"tokenizer": "generator", "generator": "tokenizer"}[wanted]
     if wanted not in data and other in data:
         raise CheckpointError(f"{folder} is a {other}, not a {wanted}: {HOW_TO[other]}")
@@ -203,7 +206,7 @@ def _what_it_is(folder: Path) -> str:
         return "; it is a set of tokens, whose job.json names the tokenizer"
     for file in sorted(folder.glob("*.safetensors")):
         return f"; an official file with its config in its header is given by its own name: {file}"
-    return pickle_hint(folder)
+    return pickle_hint(folder) or f"; a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
 
 
 HOW_TO = {

@@ -43,7 +43,7 @@ class WeightsFile(Weights):
                 f"{path} is a pickle, which could run code and is never read: convert it to safetensors"
             )
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing{pickle_hint(path.parent)}")
+            raise CheckpointError(f"{path} is missing{pickle_hint(path.parent) or ': get it, in one piece'}")
         self.path = path
         try:
             self._file = safe_open(path, "pt")

@@ -134,7 +134,7 @@ def test_any_number_is_a_scale(scale):
     assert resolve_guidance(scale, "apg:7.5") == APG(3.0) and resolve_guidance(scale, None) == CFG(3.0)
 
 
-@pytest.mark.parametrize("guidance", [True, object(), torch.tensor(3.0), [3]])
+@pytest.mark.parametrize("guidance", [True, object(), torch.tensor(3.0), [3], CFG])
 def test_what_is_no_guidance_is_refused(guidance):
     with pytest.raises(ValueError, match="unknown guidance .*: give None, a number"):
         resolve_guidance(guidance, None)

@@ -165,6 +165,8 @@ def test_zero_slots_give_one_code_in_the_middle():
 def test_bad_levels_are_refused(levels):
     with pytest.raises(ConfigError, match="at least 2"):
         FSQConfig(levels)
+    with pytest.raises(ConfigError, match="more codes than ids of 64 bits"):
+        FSQConfig((8,) * 21)
 
 
 def test_it_has_no_parameters_and_no_state():

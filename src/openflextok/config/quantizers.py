@@ -21,6 +21,8 @@ class FSQConfig:
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < 2:
             raise ConfigError(f"FSQ levels {self.levels} must each be at least 2")
+        if math.prod(self.levels) >= 2**63:
+            raise ConfigError(f"FSQ levels {self.levels} make more codes than ids of 64 bits can count")
 
     @property
     def dim(self) -> int:

@@ -42,9 +42,9 @@ def autoencoder_config(path: Path) -> AutoencoderKLConfig:
     known = AutoencoderKLConfig.__dataclass_fields__
     values = DEFAULTS | {name: value for name, value in data.items() if name in known and value is not None}
     try:
-        return from_dict(AutoencoderKLConfig, values, str(path))
+        return from_dict(AutoencoderKLConfig, values)
     except ConfigError as error:
-        raise CheckpointError(str(error)) from None
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def describe_autoencoder(config: AutoencoderKLConfig) -> dict[str, Any]:

@@ -98,6 +98,6 @@ def resolve_guidance(guidance: Guidance | float | str | None, default: str | Non
         kind, _, _ = (default or "cfg").partition(":")
         kind, scale = parse_guidance(f"{kind}:{float(guidance)}")
         return kind(scale)
-    if not isinstance(guidance, Guidance):
+    if isinstance(guidance, type) or not isinstance(guidance, Guidance):  # a class has the methods, too
         parse_guidance(str(guidance))  # which refuses it
     return cast(Guidance, guidance)

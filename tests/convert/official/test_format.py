@@ -156,7 +156,12 @@ ENTRY_ERRORS = [  # module, entry, value, message
     ("dec_patches_posemb_module", "posemb_type", "learnable_prod", "only 'sincos' or 'learnable_sum'"),
     ("dec_patches_posemb_module", "posemb_scaling", "interpolate", "posemb_scaling is 'interpolate'"),
     ("dec_registers_posemb_module", "posemb_type", "sincos", "only one learnable_sum table"),
-    ("dec_registers_posemb_module", "max_sizes", [12], "16 encoder slots but 12 decoder tokens"),
+    (
+        "dec_registers_posemb_module",
+        "max_sizes",
+        [12],
+        r"max_sizes is \[12\]: only enc_register_module.n_max, 16, can be",
+    ),
     ("enc_patch_emb", "patch_sizes", [2, 1], "only square patches"),
     ("enc_patch_emb", "patch_sizes", [2], "only square patches of two sides"),
     ("enc_patch_emb", "dim", 64, "encoder.module_dict.enc_patch_emb.dim is 64, but other entries make it 128"),
@@ -170,6 +175,10 @@ ENTRY_ERRORS = [  # module, entry, value, message
     ("dec_time_embedder", "max_timestep", 0, "max_timestep 0 is not a positive number"),
     ("enc_register_module", "n_max", 10**13, "n_max is 10000000000000: expected a whole number"),
     ("enc_register_module", "n_eval", 8, "n_eval: only null or n_max = 16"),
+    ("regularizer", "levels", [8, 8], "enc_to_latents.dim_out is 6, but regularizer.levels has 2"),
+    ("enc_transformer", "head_dim", 48, "enc_transformer.dim 128 is not a multiple of its head_dim 48"),
+    ("vae", "scaling_factor", 0, "scaling_factor is 0.0: latents are divided by it"),
+    ("encoder", "module_dict", None, "encoder.module_dict is None: expected modules by name"),
     ("regularizer", "levels", [8, 1.5], r"regularizer.levels is \[8, 1.5\]: expected a list of whole numbers"),
 ]
 
@@ -300,7 +309,9 @@ def test_a_description_of_another_autoencoder(folder):
     (folder / "vae_config.json").write_text(json.dumps(data | {"block_out_channels": [32, 32, 32, 64]}))
     refused(folder, r"4 weights are missing: vae.vae.decoder.up_blocks.1.resnets.0.conv_shortcut.bias")
     (folder / "vae_config.json").write_text(json.dumps(data | {"latent_channels": 4, "block_out_channels": [64] * 4}))
-    refused(folder, r"vae.vae.\S+ is .*, but the config says")
+    refused(folder, r"vae.vae.\S+ is .*, but the autoencoder's vae_config.json .* says")
+    (folder / "vae_config.json").write_text(json.dumps(data | {"norm_num_groups": 7}))
+    refused(folder, r"vae_config.json: block_out_channels 32 is not a multiple of norm_num_groups 7")
     (folder / "vae_config.json").write_text(json.dumps(data | {"_class_name": "AutoencoderDC"}))
     refused(folder, "_class_name is 'AutoencoderDC', expected 'AutoencoderKL'")
 

@@ -74,6 +74,7 @@ def read_config(entries: dict[str, Any], shapes: Mapping[str, tuple[int, ...]], 
     registers = e["enc_register_module"]["n_max"]
     if e["enc_register_module"].get("n_eval") not in (None, registers):
         raise ConfigError(f"encoder.enc_register_module.n_eval: only null or n_max = {registers} can be honoured")
+    _check_counts(e, d, registers, len(parts["regularizer"]["levels"]))
     trunk, trunk2, null = e["enc_transformer"], d["dec_transformer"], d["dec_latent_dropout"]
     depth = trunk2.get("depth", 12)
     config = TokenizerConfig(
@@ -134,6 +135,30 @@ def _check_streams(encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[s
         raise ConfigError("dec_registers_posemb_module: only one learnable_sum table of one size can be honoured")
 
 
+def _check_counts(
+    encoder: dict[str, dict[str, Any]], decoder: dict[str, dict[str, Any]], registers: int, levels: int
+) -> None:
+    """Registers, slots and heads fit each other."""
+    positions = decoder["dec_registers_posemb_module"]["max_sizes"][0]
+    if positions != registers:
+        raise ConfigError(
+            f"dec_registers_posemb_module.max_sizes is [{positions}]: only enc_register_module.n_max, {registers}, can be honoured"
+        )
+    for name, dim in (
+        ("enc_to_latents.dim_out", encoder["enc_to_latents"]["dim_out"]),
+        ("dec_from_latents.dim_in", decoder["dec_from_latents"]["dim_in"]),
+    ):
+        if dim != levels:
+            raise ConfigError(f"{name} is {dim}, but regularizer.levels has {levels}")
+    for name, trunk in (
+        ("enc_transformer", encoder["enc_transformer"]),
+        ("dec_transformer", decoder["dec_transformer"]),
+    ):
+        dim, head_dim = trunk.get("dim", 768), trunk.get("head_dim", 64)
+        if dim % head_dim:
+            raise ConfigError(f"{name}.dim {dim} is not a multiple of its head_dim {head_dim}")
+
+
 REPEATED = ("dim", "channels_in", "channels_out", "patch_sizes", "dim_in", "dim_out", "max_sizes", "out_channels")
 
 
@@ -185,13 +210,19 @@ def _autoencoder(
     vae: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], vae_config: Path
 ) -> AutoencoderKLConfig:
     described = vae_config.is_file()
-    space = autoencoder_config(vae_config) if described else _autoencoder_from_shapes(shapes)
+    try:
+        space = autoencoder_config(vae_config) if described else _autoencoder_from_shapes(shapes)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; {vae_config.name} beside the weights describes an autoencoder of another kind"
+        ) from None
     if vae.get("latent_channels", 16) != space.latent_channels:
         found, has = vae.get("latent_channels", 16), vae_config.name if described else "the file"
         raise ConfigError(f"vae.latent_channels is {found}, but the autoencoder of {has} has {space.latent_channels}")
-    scale = vae.get("scaling_factor") or (space.scaling_factor if described else DIFFUSERS["scaling_factor"])
+    given = vae.get("scaling_factor")
+    scale = given if given is not None else (space.scaling_factor if described else DIFFUSERS["scaling_factor"])
     check_value(scale, NUMBER, "vae.scaling_factor")
-    if not vae.get("scaling_factor") and vae.get("hf_hub_path") and not described:
+    if given is None and vae.get("hf_hub_path") and not described:
         raise ConfigError(
             f"vae.scaling_factor is that of {vae['hf_hub_path']!r}: write it there, or put that repository's "
             f"config.json beside the weights as {vae_config.name}"

@@ -166,7 +166,7 @@ class OfficialWeights(Weights):
                 found, expected = file.shapes[name], form.their_shape(self.shapes[ours], len(names))
                 if found != expected:
                     raise CheckpointError(
-                        f"{file.path}: {name} is {list(found)}, but the config says {list(expected)}: "
+                        f"{file.path}: {name} is {list(found)}, but {_config_of(name)} says {list(expected)}: "
                         "config and weights belong to different models"
                     )
 
@@ -183,6 +183,10 @@ class OfficialWeights(Weights):
             return torch.zeros(self.shapes[name], dtype=dtype)
         form, names = self.sources[name]
         return form.read(self.file, names, dtype)
+
+
+def _config_of(name: str) -> str:
+    return "the autoencoder's vae_config.json (or its other weights)" if name.startswith("vae.") else "the config"
 
 
 def official_tensors(weights: Weights, zero_null: bool) -> Iterator[tuple[str, Tensor]]:
