@@ -35,7 +35,7 @@ def test_a_file_keeps_its_old_content_when_the_body_raises(existed, tmp_path):
         path.write_text("old")
     with pytest.raises(Stop), atomic_file(path) as temporary:
         temporary.write_text("half")
-        assert temporary.suffix == ".txt" and temporary.parent == path.parent
+        assert temporary.name == "x.txt" and temporary.parent.parent == path.parent
         assert not existed or path.read_text() == "old"
         raise Stop
     assert names(tmp_path) == (["x.txt"] if existed else [])
@@ -129,3 +129,11 @@ def test_a_disk_that_safetensors_cannot_write_to_is_one_error_of_the_system(atom
     with pytest.raises(OSError, match="out cannot be written: .*No space left"), atomic(tmp_path / "out"):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
     assert names(tmp_path) == []
+
+
+def test_what_a_library_puts_beside_the_temporary_file_goes_with_it(tmp_path):
+    with atomic_file(tmp_path / "x.safetensors") as temporary:
+        assert temporary.name == "x.safetensors"
+        temporary.with_name(".tmpTcfcOB").write_text("half")
+        temporary.write_text("new")
+    assert names(tmp_path) == ["x.safetensors"]

@@ -24,11 +24,14 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path to write to; it becomes `path` when the body ends well, and disappears otherwise.
 
+    It lies in a folder of its own, because safetensors puts a temporary file of its own beside what it writes.
     A link stays one: what it points to is replaced. Errors: OSError, of safetensors too.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    folder = _temporary(path)
+    folder.mkdir()
+    temporary = folder / path.name
     try:
         yield temporary
         _sync(temporary)
@@ -37,7 +40,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -73,20 +76,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Temporary files in a folder whose writers are known to be gone: processes of this machine that run no more."""
-    found = []
+def remove_leftovers(folder: Path) -> None:
+    """Of what is temporary in a folder, that of writers known to be gone: processes of this machine that run no more."""
     for path in folder.glob(".*.tmp-*"):
-        writer = re.search(r"\.tmp-(.+)-(\d+)-[0-9a-f]{8}", path.name)
+        writer = re.search(r"\.tmp-(.+)-(\d+)-[0-9a-f]{8}$", path.name)
         if writer and writer[1] == socket.gethostname() and not _runs(int(writer[2])):
-            found.append(path)
-    return found
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _temporary(path: Path) -> Path:
     """A name beside `path` that nobody else takes, and that says who took it."""
     writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    return path.with_name(f".{path.name}.tmp-{writer}{path.suffix}")
+    return path.with_name(f".{path.name}.tmp-{writer}")
 
 
 def _runs(process: int) -> bool:

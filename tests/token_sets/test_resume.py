@@ -55,9 +55,15 @@ seed = random.SystemRandom().randrange(10**6)
 random.seed(seed)
 kills, whole, left = 0, 0, set()
 broken = root + "/broken"
+def shards():
+    return len(list(Path(broken).glob("shard-*"))) if os.path.isdir(broken) else 0
+
 while kills < int(sys.argv[4]):
+    goal = random.randint(shards(), 11)
     child = job(broken)
-    time.sleep(random.uniform(0, seconds))
+    while shards() < goal:
+        time.sleep(1e-3)
+    time.sleep(random.uniform(0, seconds / 10))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     if os.path.exists(broken + "/manifest.json"):
@@ -66,7 +72,9 @@ while kills < int(sys.argv[4]):
         whole += 1
     else:
         kills += 1
-        left.add(len(list(Path(broken).glob("shard-*"))) if os.path.isdir(broken) else 0)
+        left.add(shards())
+        if shards() == 11 and random.random() < 0.5:  # or all later ones would be killed at the end
+            shutil.rmtree(broken)
 assert os.waitpid(job(broken), 0)[1] == 0, seed
 finished_right(broken)
 print(json.dumps({"seed": seed, "kills": kills, "finished between": whole, "shards at a kill": sorted(left)}))
@@ -127,11 +135,12 @@ def test_the_killed_command_goes_on(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "manifest.json").exists()
-    half = ".shard-000010.safetensors.tmp-{}-{}-01234567.safetensors"
-    (out / half.format(socket.gethostname(), process.pid)).write_bytes(b"half")
+    half = ".shard-000010.safetensors.tmp-{}-{}-01234567"
+    gone = out / half.format(socket.gethostname(), process.pid)
     living = [out / half.format(socket.gethostname(), os.getpid()), out / half.format("another-machine", process.pid)]
-    for path in living:
-        path.write_bytes(b"half")
+    for path in (gone, *living):
+        path.mkdir()
+        (path / ".tmpTcfcOB").write_bytes(b"half, under safetensors' own name for what it has begun")
     assert "of 11 shards are there already" in run(*arguments)
     shutil.copytree(out, tmp_path / "copy")
     assert {path for path in out.glob(".*") if path.name != ".lock"} == set(living)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from filelock import FileLock
 
-from openflextok.files import leftovers, write_atomic
+from openflextok.files import remove_leftovers, write_atomic
 from openflextok.token_sets.format import LOCK, MANIFEST, Manifest, summarise
 from openflextok.token_sets.job import Job, missing
 from openflextok.token_sets.plan import from_json, to_json
@@ -22,10 +22,9 @@ def finish(job: Job) -> Manifest | None:
     if missing(folder, plan):
         return None
     with FileLock(folder / LOCK):
+        remove_leftovers(folder)
         if (folder / MANIFEST).is_file():
             return from_json(Manifest, folder / MANIFEST)
-        for leftover in leftovers(folder):
-            leftover.unlink(missing_ok=True)
         with ThreadPoolExecutor(job.threads) as pool:
             summaries = list(pool.map(lambda number: summarise(folder, plan, number), range(plan.shards)))
         rows = sum(summary.entry.images for summary in summaries) * plan.crops
