@@ -181,7 +181,7 @@ def _section(config: TokenizerConfig | GeneratorConfig) -> str:
 def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
     path, wanted = folder / CONFIG, type_name(kind).lower()
     if not path.is_file():
-        raise CheckpointError(f"{folder} is not a {wanted} checkpoint: it has no {CONFIG}{_what_it_is(folder)}")
+        raise CheckpointError(f"{folder} is not a {wanted} checkpoint: it has no {CONFIG}{_what_it_is(folder, kind)}")
     data = read_json(path)
     if data.get("format") != FORMAT:
         found = data.get("format", data.get("_class_name"))
@@ -198,14 +198,15 @@ def _read(folder: Path, kind: type[Config]) -> tuple[Config, About]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _what_it_is(folder: Path) -> str:
+def _what_it_is(folder: Path, wanted: type) -> str:
     """Of a folder without a config: what it seems to be, and what to give instead."""
     if (folder / TRAINED / CONFIG).is_file():
         return f"; it is the folder of a training: give {folder / TRAINED}"
     if (folder / "job.json").is_file():
         return "; it is a set of tokens, whose job.json names the tokenizer"
-    for file in sorted(folder.glob("*.safetensors")):
-        return f"; an official file with its config in its header is given by its own name: {file}"
+    files = sorted(folder.glob("*.safetensors"))
+    if files and wanted is TokenizerConfig:
+        return f"; an official file with its config in its header is given by its own name: {files[0]}"
     return pickle_hint(folder) or f"; a checkpoint is a folder with {CONFIG} and {WEIGHTS}"
 
 

@@ -12,6 +12,7 @@ import openflextok as oft
 from openflextok.nets.flow_decoder import FlowDecoder
 from openflextok.tokenizer import Tokenizer
 
+GUIDANCE = {"g1": None, "cfg3": "cfg:3", "apg7.5": "apg:7.5"}  # by its name in the expected tensors
 PARITY = Path(__file__).parents[2] / "data" / "parity"
 
 
@@ -133,7 +134,7 @@ def decoding_errors(tokenizer: Tokenizer, case: Case) -> dict[str, float]:
     tokens = tokenizer.encode(case.images)
     found = {}
     for k, length in {"k1": 1, "k8": 8, "kall": tokenizer.num_tokens}.items():
-        for name, guidance in {"g1": None, "cfg3": "cfg:3", "apg7.5": "apg:7.5"}.items():
+        for name, guidance in GUIDANCE.items():
             images = tokenizer.decode(tokens.truncate(length), steps=5, guidance=guidance, noise=noise)
             found[f"detok.images_{k}_{name}"] = images
     ragged = tokenizer.decode(tokens, lengths=expected["detok.lens_var"], steps=5, guidance="cfg:3", noise=noise)

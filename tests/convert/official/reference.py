@@ -127,22 +127,22 @@ class Reference:
             image[:, i : i + size, j : j + size] = vector.view(size, size, -1).permute(2, 0, 1)
         return image
 
-    def decode(
-        self, values: Tensor, kept: int, noise_CHW: Tensor, steps: int, guidance: str, strength: float
-    ) -> Tensor:
-        """Euler from noise at t = 1 to latents at t = 0; guidance is none, cfg or apg."""
+    def decode(self, values: Tensor, kept: int, noise_CHW: Tensor, steps: int, guidance: str | None) -> Tensor:
+        """Euler from noise at t = 1 to latents at t = 0; guidance is None, 'cfg:3' or 'apg:7.5'."""
+        kind, _, strength = (guidance or "none:1").partition(":")
+        further = float(strength) - 1
         x, momentum = noise_CHW.double(), torch.zeros((), dtype=torch.float64)
         for i in range(steps, 0, -1):
             v = self.velocity(x, values, kept, False, i / steps)
-            if guidance != "none":
+            if kind != "none":
                 difference = v - self.velocity(x, values, kept, True, i / steps)
-            if guidance == "cfg":
-                v = v + (strength - 1) * difference
-            if guidance == "apg":
+            if kind == "cfg":
+                v = v + further * difference
+            if kind == "apg":
                 momentum = difference - 0.5 * momentum
                 pushed = momentum * min(1.0, 2.5 / momentum.norm().item())
                 along = v / v.norm()
-                v = v + (strength - 1) * (pushed - (pushed * along).sum() * along)
+                v = v + further * (pushed - (pushed * along).sum() * along)
             x = x - v / steps
         return x
 

@@ -274,7 +274,9 @@ WEIGHT_ERRORS = {
     r"attn.wq.weight is \[64, 128\], but the config says \[128, 128\]": lambda w: w.update(
         {"decoder.module_dict.dec_transformer.blocks.0.attn.wq.weight": torch.zeros(64, 128)}
     ),
-    r"holds no autoencoder weights": lambda w: [w.pop(name) for name in list(w) if name.startswith("vae.")],
+    r"holds no autoencoder weights .*: get the whole model.safetensors$": lambda w: [
+        w.pop(name) for name in list(w) if name.startswith("vae.")
+    ],
 }
 
 
@@ -549,3 +551,11 @@ def test_aliases_that_unfold_without_end(tmp_path):
     bomb = "\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x,x]", *levels])
     with pytest.raises(CheckpointError, match="neither a Python value nor YAML"):
         official_flextok.parse_header({"vae": bomb}, tmp_path)
+
+
+def test_an_autoencoder_of_another_kind_needs_its_description(tmp_path):
+    """Its widths, which the weights show, are no multiples of the released 32 groups."""
+    checkpoint.save(Tokenizer(PLAIN), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "x", to="official")
+    (tmp_path / "x" / "vae_config.json").unlink()
+    refused(tmp_path / "x", "8 is not a multiple of norm_num_groups 32: .* needs a vae_config.json beside its weights")

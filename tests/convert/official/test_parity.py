@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import Case, decoding_errors, encoding_errors, space_errors, velocity_errors
+from parity import GUIDANCE, Case, decoding_errors, encoding_errors, space_errors, velocity_errors
 
 import openflextok as oft
 from openflextok.convert.formats import convert
@@ -80,7 +80,7 @@ def test_bf16_decoding(case: Case, autocast: bool) -> None:
     """From the reference's ids, the root mean square of the difference."""
     tokenizer = case.load(dtype=torch.float32 if autocast else torch.bfloat16)
     ids, noise = case.expected["enc.tokens_mode"], case.expected["detok.noise"]
-    for name, guidance in {"g1": None, "cfg3": "cfg:3", "apg7.5": "apg:7.5"}.items():
+    for name, guidance in GUIDANCE.items():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             found = tokenizer.decode(ids[:, :8], steps=5, guidance=guidance, noise=noise).float()
         expected = case.expected[f"detok.images_k8_{name}"].clamp(-1, 1)

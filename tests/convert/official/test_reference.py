@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 import torch
-from parity import Case, relative
+from parity import GUIDANCE, Case, relative
 from reference import Reference
 from safetensors.torch import load_file
 from variants import CORNERS, VARIANTS, drawn
@@ -17,7 +17,6 @@ from openflextok.tokenizer import Tokenizer
 
 DRAWN = 8  # docs/log.md: 100
 CONFIGS = VARIANTS | CORNERS | {f"drawn {seed}": drawn(seed) for seed in range(DRAWN)}
-GUIDANCE = {"g1": ("none", 1.0), "cfg3": ("cfg", 3.0), "apg7.5": ("apg", 7.5)}
 
 
 def reference_of(folder) -> Reference:
@@ -41,7 +40,7 @@ def test_the_reference_equals_the_reference_tensors(case: Case) -> None:
         velocity = reference.velocity(noised, values, kept, null, t)
         assert relative(velocity, expected[f"dec.velocity_{name}"][sample]) < 5e-5, name  # float32 sinusoids
     for name, guidance in GUIDANCE.items():
-        latents = reference.decode(values, 8, expected["detok.noise"][sample], 5, *guidance)
+        latents = reference.decode(values, 8, expected["detok.noise"][sample], 5, guidance)
         assert relative(latents, expected[f"detok.latents_k8_{name}"][sample]) < 1e-4, name
 
 
@@ -67,16 +66,10 @@ def test_the_library_equals_the_reference(name, randomise, tmp_path) -> None:
     assert torch.equal(found[sure], ids[sure])
 
     lengths, noise = torch.tensor([1, 4]), torch.randn(latents.shape, generator=generator)
-    for guidance, strength in GUIDANCE.values():
-        pictures = tokenizer.decode(
-            ids,
-            lengths=lengths,
-            steps=3,
-            noise=noise,
-            guidance=None if guidance == "none" else f"{guidance}:{strength}",
-        )
+    for guidance in GUIDANCE.values():
+        pictures = tokenizer.decode(ids, lengths=lengths, steps=3, noise=noise, guidance=guidance)
         decoded = [
-            reference.decode(value, length, start, 3, guidance, strength)
+            reference.decode(value, length, start, 3, guidance)
             for value, length, start in zip(values, lengths.tolist(), noise, strict=True)
         ]
         expected = tokenizer.space.decode(torch.stack(decoded).float()).clamp(-1, 1)

@@ -210,12 +210,7 @@ def _autoencoder(
     vae: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], vae_config: Path
 ) -> AutoencoderKLConfig:
     described = vae_config.is_file()
-    try:
-        space = autoencoder_config(vae_config) if described else _autoencoder_from_shapes(shapes)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}; {vae_config.name} beside the weights describes an autoencoder of another kind"
-        ) from None
+    space = autoencoder_config(vae_config) if described else _autoencoder_from_shapes(shapes, vae_config.name)
     if vae.get("latent_channels", 16) != space.latent_channels:
         found, has = vae.get("latent_channels", 16), vae_config.name if described else "the file"
         raise ConfigError(f"vae.latent_channels is {found}, but the autoencoder of {has} has {space.latent_channels}")
@@ -230,21 +225,26 @@ def _autoencoder(
     return replace(space, scaling_factor=float(scale), shift_factor=0.0)
 
 
-def _autoencoder_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> AutoencoderKLConfig:
+def _autoencoder_from_shapes(shapes: Mapping[str, tuple[int, ...]], vae_config: str) -> AutoencoderKLConfig:
     """The released autoencoders' family, with the widths and depths that the weights have."""
     down = re.compile(r"vae\.vae\.encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight")
     found = {(int(m[1]), int(m[2])): shapes[name][0] for name in shapes if (m := down.fullmatch(name))}
     last = "vae.vae.encoder.conv_out.weight"
     if not found or last not in shapes:
         raise ConfigError("it holds no autoencoder weights (vae.vae.encoder...): get the whole model.safetensors")
-    return AutoencoderKLConfig(
-        latent_channels=shapes[last][0] // 2,
-        block_out_channels=tuple(found[level, 0] for level in sorted({level for level, _ in found})),
-        layers_per_block=1 + max(layer for _, layer in found),
-        mid_block_add_attention=any(name.startswith("vae.vae.encoder.mid_block.attentions.") for name in shapes),
-        use_quant_conv="vae.vae.quant_conv.weight" in shapes,
-        use_post_quant_conv="vae.vae.post_quant_conv.weight" in shapes,
-    )
+    try:
+        return AutoencoderKLConfig(
+            latent_channels=shapes[last][0] // 2,
+            block_out_channels=tuple(found[level, 0] for level in sorted({level for level, _ in found})),
+            layers_per_block=1 + max(layer for _, layer in found),
+            mid_block_add_attention=any(name.startswith("vae.vae.encoder.mid_block.attentions.") for name in shapes),
+            use_quant_conv="vae.vae.quant_conv.weight" in shapes,
+            use_post_quant_conv="vae.vae.post_quant_conv.weight" in shapes,
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}: an autoencoder of another kind than the released one needs a {vae_config} beside its weights"
+        ) from None
 
 
 # -- ours as theirs -------------------------------------------------------------------------------------------------
